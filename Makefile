@@ -1,0 +1,93 @@
+# Two commands on a fresh machine: `make demo` shows the loop, `make test` proves it.
+# Both set everything up by themselves: uv into .tools/, packages from uv.lock into .venv/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+LOCAL_UV := .tools/uv/bin/uv
+UV ?= $(shell command -v uv || echo $(LOCAL_UV))
+BIN := .venv/bin
+SYNCED := .venv/.synced
+CODE := src features validation training registry packaging serving monitoring flows examples bench tests
+
+# uv uses the Python that is here and fetches no other.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+# One thread a library unless a step asks for more: two cores are easily oversubscribed.
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(LOCAL_UV): config/bootstrap.txt
+	@echo "installing uv into .tools/"
+	@rm -rf .tools/uv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .tools/uv -r config/bootstrap.txt
+	@touch $@
+
+$(SYNCED): uv.lock pyproject.toml $(filter $(LOCAL_UV),$(UV))
+	@echo "installing packages from uv.lock into .venv/"
+	@# Compiled once here, since every process would compile every vendor again.
+	@$(UV) sync --quiet --locked --all-extras --compile-bytecode --python $(PYTHON)
+	@touch $@
+
+.PHONY: setup
+setup: $(SYNCED) ## Install everything, from the hash-locked lock file
+
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { echo "installing chromium for the browser tests"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } \
+	  || echo "chromium cannot be installed here: THE BROWSER TESTS WILL SKIP"
+
+.PHONY: demo
+demo: setup ## Show the whole loop on the flights of 2013
+	@$(BIN)/baton demo
+
+.PHONY: check
+check: setup ## Lint, types and import contracts
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/ruff format --quiet --check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo || $(BIN)/lint-imports
+
+.PHONY: test
+test: setup browser ## Run the tests, but for the long ones
+	@$(BIN)/pytest -m "not long"
+
+.PHONY: test-long
+test-long: setup browser ## Run the tests that take minutes
+	@$(BIN)/pytest -m long
+
+.PHONY: format
+format: setup ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --quiet --fix $(CODE) || true
+	@$(BIN)/ruff format --quiet $(CODE)
+
+.PHONY: schema
+schema: setup ## Write the JSON Schema of model.yaml
+	@$(BIN)/baton schema --out docs/reference/model.schema.json
+
+.PHONY: up
+up: setup ## Start MLflow, Prefect and the service on loopback, until Ctrl-C
+	@$(BIN)/baton up --project examples/flights
+
+.PHONY: down
+down: setup ## Stop what `make up` started
+	@$(BIN)/baton down
+
+.PHONY: bench-loop
+bench-loop: setup ## Time the loop beside a bare script, with the monthly AUC (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/loop.py
+
+.PHONY: bench-batching
+bench-batching: setup ## Compare batching with plain BentoML and FastAPI (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/batching.py
+
+.PHONY: clean
+clean: ## Remove state and caches, keep packages
+	@rm -rf .baton .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""The order of things: moments and triggers come in, ledger entries and reports go out."""

@@ -1,0 +1,338 @@
+"""One challenger from rows to verdict to champion, step by step.
+
+    freeze -> learn -> seal -> judge -> register -> settle
+
+Each step takes values and gives values, and gives the same again when it is
+repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from baton.core.bundle import Field
+from baton.core.release import Release
+from baton.core.run import Run
+from baton.core.spec import ModelSpec, spec_from
+from baton.flows.run_record import code_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from baton.compose import Platform
+    from baton.core.bundle import Bundle
+    from baton.core.evaluation import Evaluation
+    from baton.core.ledger_entry import LedgerEntry
+    from baton.core.snapshot import Snapshot
+    from baton.core.verdict import Verdict
+    from baton.packaging.reader import Contents
+    from baton.packaging.scorer import Scorer
+    from baton.training.fit import Fitted
+
+# The profile's comparable parts are months: shorter ones differ by weather alone.
+PART_DAYS = 28
+# Evaluated and golden rows of a bundle come from the holdout, evenly spread.
+GOLDEN_ROWS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A challenger's twin, measured on the holdout, and its refit on all rows."""
+
+    twin: Fitted
+    refit: Fitted
+    evaluation: Evaluation
+    known: pd.DataFrame
+    holdout: pd.DataFrame
+    holdout_start: datetime
+    scores: NDArray[np.float64]
+
+    @property
+    def labels(self) -> NDArray[np.float64]:
+        """The holdout's labels, 0 or 1."""
+        return self.holdout["label"].to_numpy(dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The refit's bundle, which is served, and the twin's, which later challengers are judged against."""
+
+    bundle: Bundle
+    twin: Bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The gate's verdict, and the champion's scores on the holdout where there was a champion."""
+
+    verdict: Verdict
+    champion_scores: NDArray[np.float64] | None
+
+
+def vary(spec: ModelSpec, overrides: Mapping[str, Mapping[str, Any]]) -> ModelSpec:
+    """Give the specification with some sections changed, checked like the file itself."""
+    content = spec.model_dump(mode="json")
+    for section, values in overrides.items():
+        content[section] = {**content[section], **values}
+    varied = spec_from(content, origin="the varied project file")
+    varied._folder = spec.folder
+    return varied
+
+
+def freeze(platform: Platform, *, as_of: datetime) -> Snapshot:
+    """Refresh the features and freeze every labelled row known at the moment."""
+    from baton.features import snapshot
+
+    snapshot.refresh(platform.spec, platform.landing, platform.definitions, platform.store, as_of=as_of)
+    return snapshot.freeze(
+        platform.spec,
+        platform.landing,
+        platform.definitions,
+        platform.store,
+        as_of=as_of,
+        folder=platform.snapshots,
+    )
+
+
+def learn(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, as_of: datetime) -> Learned:
+    """Fit the twin without the holdout, measure it there, and refit on every known label."""
+    from baton.features.snapshot import frame
+    from baton.training.evaluate import evaluate
+    from baton.training.fit import fit, predict
+    from baton.training.split import known, split
+
+    rows = frame(snapshot)
+    parts = split(rows, spec, as_of=as_of)
+    threads = platform.settings.threads
+    twin = fit(spec, parts.train, threads=threads)
+    everything = known(rows, spec, as_of=as_of)
+    return Learned(
+        twin=twin,
+        refit=fit(spec, everything, threads=threads),
+        evaluation=evaluate(twin, parts.holdout, spec),
+        known=everything,
+        holdout=parts.holdout,
+        holdout_start=parts.holdout_start,
+        scores=predict(twin, parts.holdout),
+    )
+
+
+def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learned) -> Sealed:
+    """Export twin and refit with their parity proofs, and seal each into a bundle."""
+    twin = _seal(platform, spec, learned, learned.twin, facts={"part": "twin", "snapshot": snapshot.digest})
+    bundle = _seal(
+        platform,
+        spec,
+        learned,
+        learned.refit,
+        facts={
+            "part": "refit",
+            "snapshot": snapshot.digest,
+            "as_of": snapshot.as_of,
+            "twin": twin.digest,
+            "twin_trained_until": learned.twin.trained_until,
+        },
+    )
+    return Sealed(bundle=bundle, twin=twin)
+
+
+def judge(platform: Platform, spec: ModelSpec, learned: Learned, sealed: Sealed, *, as_of: datetime) -> Judgement:
+    """Compare the challenger's twin with the champion's on the same days."""
+    from baton.registry.gate import decide
+
+    head = platform.ledger.head(spec.name)
+    champion = champion_twin(platform, head) if head else None
+    scores = score(champion, learned.holdout) if champion else None
+    verdict = decide(
+        spec.gate,
+        model=spec.name,
+        labels=learned.labels,
+        blocks=learned.holdout["block"].to_numpy(),
+        challenger=sealed.bundle.digest,
+        challenger_scores=learned.scores,
+        challenger_trained_until=learned.twin.trained_until,
+        champion=head.digest if head else None,
+        champion_scores=scores,
+        champion_trained_until=datetime.fromisoformat(facts(champion)["trained_until"]) if champion else None,
+        baseline_scores=learned.twin.base_rate,
+        epoch=head.epoch if head else 0,
+        holdout=learned.evaluation.holdout,
+        holdout_start=learned.holdout_start,
+        seed=spec.seed,
+        now=as_of,
+    )
+    return Judgement(verdict=verdict, champion_scores=scores)
+
+
+def register(
+    platform: Platform,
+    spec: ModelSpec,
+    *,
+    snapshot: Snapshot,
+    learned: Learned,
+    sealed: Sealed,
+    judgement: Judgement,
+    key: str,
+    trigger: str,
+    as_of: datetime,
+) -> str:
+    """Log the run with its plots and register its version; point the alias `challenger` at it."""
+    from baton.registry.figures import draw_figures
+
+    platform.ledger.store_verdict(judgement.verdict)
+    run = Run(
+        key=key,
+        name=f"{as_of:%Y-%m-%d} {trigger}",
+        snapshot=snapshot,
+        evaluation=learned.evaluation,
+        verdict=judgement.verdict,
+        bundle=sealed.bundle,
+        parameters={"trainer": spec.training.trainer, **spec.training.parameters, **_window(spec)},
+        tags={
+            "baton.trigger": trigger,
+            "baton.code": code_digest(spec.folder),
+            "baton.config": spec.digest,
+            "baton.question": spec.question,
+        },
+        figures=draw_figures(
+            platform.folder / "figures" / key[:16],
+            labels=learned.labels,
+            challenger=learned.scores,
+            champion=judgement.champion_scores,
+            evaluation=learned.evaluation,
+            verdict=judgement.verdict,
+        ),
+    )
+    version = platform.registry.register(spec.name, run)
+    platform.registry.set_alias(spec.name, "challenger", version)
+    return version
+
+
+def settle(
+    platform: Platform,
+    spec: ModelSpec,
+    verdict: Verdict,
+    *,
+    version: str,
+    reason: str,
+    now: datetime,
+    actor: str = "baton",
+) -> LedgerEntry | None:
+    """Promote on a verdict of PROMOTE, then bring alias and release pointer in line; None where nothing moved."""
+    from baton.registry.promotion import promote
+
+    if not verdict.promotes:
+        return None
+    entry = promote(
+        platform.ledger, verdict, version=version, digest=verdict.challenger, actor=actor, reason=reason, now=now
+    )
+    project(platform, spec)
+    return entry
+
+
+def project(platform: Platform, spec: ModelSpec) -> Release | None:
+    """Make MLflow's aliases and the release pointer equal the ledger's head; safe at any time, by anyone."""
+    from baton.registry.promotion import reconcile
+    from baton.serving.release_file import write_release
+
+    head = platform.ledger.head(spec.name)
+    if head is None:
+        return None
+    release = Release(model=spec.name, epoch=head.epoch, version=head.version, champion=head.digest)
+    # Serving first: callers need the champion, people can wait for the alias.
+    write_release(platform.release_file, release)
+    reconcile(spec.name, platform.ledger, platform.registry)
+    return release
+
+
+def champion_twin(platform: Platform, head: LedgerEntry) -> Contents:
+    """Open the bundle of the champion's twin, verified to the byte."""
+    from baton.packaging.reader import open_contents
+
+    champion = open_contents(platform.bundles / head.digest)
+    return open_contents(platform.twins / facts(champion)["twin"])
+
+
+def score(model: Contents, rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Score rows with a sealed model, as serving would."""
+    from baton.packaging.rows import rows_from_frame
+
+    return scorer(model).score(rows_from_frame(rows, model.bundle.fields))
+
+
+def facts(model: Contents) -> dict[str, Any]:
+    """Read where a sealed model comes from."""
+    from baton.packaging.manifest import FACTS
+
+    found: dict[str, Any] = json.loads(model.files[FACTS])
+    return found
+
+
+def scorer(model: Contents) -> Scorer:
+    """Load a sealed model's verified bytes."""
+    from baton.packaging.manifest import MODEL
+    from baton.packaging.scorer import Scorer
+
+    return Scorer(model.files[MODEL])
+
+
+def _seal(platform: Platform, spec: ModelSpec, learned: Learned, fitted: Fitted, *, facts: Mapping[str, Any]) -> Bundle:
+    from baton.core.profile import profile
+    from baton.packaging.seal import seal as seal_bundle
+    from baton.training.fit import predict
+
+    names = list(spec.features.names)
+    return seal_bundle(
+        platform.twins if facts["part"] == "twin" else platform.bundles,
+        model=spec.name,
+        model_digest=fitted.digest,
+        pipeline=fitted.pipeline,
+        fields=_fields(spec, learned.known),
+        profile=profile(
+            learned.known[names],
+            predict(fitted, learned.known),
+            text=spec.features.text,
+            parts=_parts(learned.known, spec),
+        ),
+        holdout=learned.holdout[names],
+        golden=learned.holdout[names].iloc[:: max(len(learned.holdout) // GOLDEN_ROWS, 1)].head(GOLDEN_ROWS),
+        facts={
+            **facts,
+            "trained_from": fitted.trained_from,
+            "trained_until": fitted.trained_until,
+            "rows": fitted.rows,
+            "base_rate": fitted.base_rate,
+            "config": spec.digest,
+            "metrics": {name: measure.value for name, measure in learned.evaluation.metrics.items()},
+        },
+    )
+
+
+def _fields(spec: ModelSpec, rows: pd.DataFrame) -> tuple[Field, ...]:
+    text = set(spec.features.text)
+    return tuple(
+        Field(name=name, kind="text", known=tuple(sorted(set(rows[name]) - {""})))
+        if name in text
+        else Field(name=name, kind="number")
+        for name in spec.features.names
+    )
+
+
+def _parts(rows: pd.DataFrame, spec: ModelSpec) -> NDArray[np.int64]:
+    """Number the comparable parts of the reference, newest 0; a part cut short at the old end belongs to none."""
+    moments = rows[spec.prediction.moment]
+    days = ((moments.max() - moments).dt.total_seconds() // 86_400).to_numpy(dtype=np.int64)
+    parts = days // PART_DAYS
+    whole = (int(days.max()) + 1) // PART_DAYS
+    return np.where(parts < whole, parts, -1)
+
+
+def _window(spec: ModelSpec) -> dict[str, Any]:
+    return {"window_days": spec.training.window_days or "all", "holdout_days": spec.training.holdout_days}

@@ -1,0 +1,150 @@
+"""The story of a year, told on the flights of 2013 and the real parts: nothing is mocked and nothing is left out.
+
+    land -> first champion -> a challenger refused -> months served and watched
+         -> alarm -> retraining -> promotion -> swap -> stale and retrained side by side
+
+Each run tells the story anew. What is named by its content (landed days,
+snapshots, trained models) is kept and found again, so a second run, or one
+after a kill, is quicker and ends the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from baton.compose import platform
+from baton.flows.demo_folder import begin_anew, only_one
+from baton.flows.demo_report import publish
+from baton.flows.replay import Replay, month_flow
+from baton.flows.side_by_side import month_beside
+from baton.flows.teller import Step, Teller
+from baton.monitoring.story import EventKind, Month, Story, Timing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from baton.packaging.reader import Contents
+
+PROJECT = Path(__file__).resolve().parents[1] / "examples" / "flights"
+YEAR = 2013
+FIRST_MONTH = 4
+# In the fast telling the first champion serves the month in which its score drifts.
+FAST_MONTH = 7
+SHORT_MEMORY_DAYS = 7
+# The prediction log is read back every day of the replay, so it is written at once.
+LOG_SECONDS = 0.05
+
+
+class Demo:
+    """One telling of the story."""
+
+    def __init__(self, home: Path, teller: Teller, *, fast: bool = False, port: int | None = None) -> None:
+        self.platform = platform(PROJECT, home=home)
+        self._teller = teller
+        self._months = [FAST_MONTH] if fast else list(range(FIRST_MONTH, 13))
+        self._port = port or self.platform.spec.serving.port
+        self._told: list[Month] = []
+        self._timings: list[Timing] = []
+
+    def tell(self) -> Story:
+        """Tell it all and write the reports.
+
+        Raises:
+            PortTaken: Another program listens on the service's port.
+            Conflict: Another demo is under way in the same home.
+        """
+        with only_one(self.platform.folder), ExitStack() as at_the_end:
+            begin_anew(self.platform.folder)
+            replay = self._start(at_the_end)
+            self._first_champion(replay)
+            self._refusal(replay)
+            stale = self._champion()
+            for month in self._months:
+                self._month(replay, stale, month)
+            with self._step("Reports") as step:
+                return publish(replay, months=self._told, timings=self._timings, step=step)
+
+    def _start(self, at_the_end: ExitStack) -> Replay:
+        """Start the service without a champion, so that a taken port is known at once."""
+        from baton.flows.prefect_server import in_process
+
+        from baton.serving.client import PredictionClient
+        from baton.serving.process import start
+
+        spec = self.platform.spec
+        with self._step("Service") as step:
+            at_the_end.enter_context(in_process())
+            limits = {"max_wait_ms": spec.serving.max_wait_ms, "log_seconds": LOG_SECONDS, "poll_seconds": 0.1}
+            service = start(self.platform.folder, model=spec.name, port=self._port, limits=limits)
+            at_the_end.callback(service.stop)
+            client = at_the_end.enter_context(PredictionClient(service.url, model=spec.name))
+            step.done(f"{service.url} is up, and waits for a champion")
+        return Replay(self.platform, client, self._teller)
+
+    def _first_champion(self, replay: Replay) -> None:
+        as_of = replay.midnight(date(YEAR, FIRST_MONTH, 1))
+        with self._step("Landing") as step:
+            landed = replay.land(until=as_of)
+            bad = "; ".join(f"{f['rows']} {f['table']} rows fail on {f['column']}" for f in landed["failures"])
+            step.done(
+                f"{landed['rows']:,} rows of January to March, {landed['quarantined']} set aside: {bad or 'none'}"
+            )
+            replay.diary.note(
+                as_of, EventKind.LANDED, "January to March landed, day by day", f"{landed['rows']:,} rows"
+            )
+        with self._step("First champion") as step:
+            outcome = replay.retrain("first champion", as_of=as_of)
+            replay.await_epoch(outcome["epoch"])
+            step.done(f"version {outcome['version']} {outcome['decision']}: {outcome['reason']}")
+
+    def _refusal(self, replay: Replay) -> None:
+        """Offer a challenger with a short memory; the gate refuses it."""
+        as_of = replay.midnight(date(YEAR, FIRST_MONTH, 1))
+        with self._step("A challenger with a short memory") as step:
+            overrides = {"training": {"window_days": SHORT_MEMORY_DAYS}}
+            outcome = replay.retrain(f"{SHORT_MEMORY_DAYS} days of memory", as_of=as_of, overrides=overrides)
+            step.done(f"version {outcome['version']} {outcome['decision']}: {outcome['reason']}")
+
+    def _month(self, replay: Replay, stale: Contents, month: int) -> None:
+        start = date(YEAR, month, 1)
+        end = date(YEAR + month // 12, month % 12 + 1, 1)
+        days = (end - start).days
+        with self._step(f"{start:%B}", parts=days) as step:
+            asked = month_flow(replay, f"{start:%B %Y}", start, end, step)
+            told = self._beside(replay, stale, asked, start, end)
+            self._told.append(told)
+            step.done(
+                f"{told.rows:,} flights by version {told.version}: AUC {told.auc_retrained:.3f}, "
+                f"{told.auc_stale:.3f} never retrained; score PSI {told.score_psi or 0:.2f}"
+            )
+
+    def _beside(self, replay: Replay, stale: Contents, asked: pd.DataFrame, start: date, end: date) -> Month:
+        first, last = replay.midnight(start), replay.midnight(end)
+        return month_beside(
+            self.platform,
+            stale,
+            asked,
+            replay.watcher.answered(start=first, end=last),
+            label=f"{start:%b}",
+            as_of=last + timedelta(hours=self.platform.spec.label.wait_hours),
+            psi=replay.diary.days[-1].psi,
+        )
+
+    def _champion(self) -> Contents:
+        from baton.packaging.reader import open_contents
+
+        head = self.platform.ledger.head(self.platform.spec.name)
+        assert head is not None  # the first champion was promoted, or the telling ended
+        return open_contents(self.platform.bundles / head.digest)
+
+    @contextmanager
+    def _step(self, title: str, *, parts: int = 1) -> Iterator[Step]:
+        begun = time.perf_counter()
+        with self._teller.step(title, parts=parts) as step:
+            yield step
+        self._timings.append(Timing(step=title, seconds=round(time.perf_counter() - begun, 2)))

@@ -1,0 +1,50 @@
+"""The ingestion flow: new rows in, tested days and fresh features out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+
+from baton.compose import platform
+from baton.flows import landing_run
+from baton.flows.retrain import IN_MEMORY
+
+# A source is often a server: try again before giving up.
+read = task(landing_run.read, name="read source", retries=2, retry_delay_seconds=[1, 5], **IN_MEMORY)
+land = task(landing_run.land, name="test and land", **IN_MEMORY)
+
+
+@flow(name="ingest", flow_run_name="ingest {as_of}", validate_parameters=False)
+def ingest_flow(project: str, as_of: str | None = None, home: str | None = None) -> dict[str, Any]:
+    """Land everything that became known before `as_of`, and say what was set aside.
+
+    Returns:
+        Rows landed and quarantined, and the failed expectations by table.
+    """
+    baton = platform(Path(project), home=Path(home) if home else None)
+    moment = datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)
+    landed = land(baton, read(baton), as_of=moment)
+    table = [
+        {"table": r.table, "batch": r.batch, "rows": r.rows, "quarantined": r.quarantined, "failures": len(r.failures)}
+        for r in landed.reports
+    ]
+    if table:
+        create_table_artifact(table, key=f"{baton.spec.name}-landed", description="Landed batches")
+    return {
+        "rows": landed.rows,
+        "quarantined": landed.quarantined,
+        "failures": [
+            {
+                "table": report.table,
+                "expectation": failure.expectation,
+                "column": failure.column,
+                "rows": failure.unexpected,
+            }
+            for report in landed.reports
+            for failure in report.failures
+        ],
+    }

@@ -1,0 +1,158 @@
+"""The retraining flow: claim the trigger, train a challenger, judge it, and promote it if the verdict says so.
+
+Prefect is imported here at once, since decorators need it; whoever imports
+this module is about to run a flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from baton.compose import Platform, platform
+from baton.core.digest import digest_of
+from baton.flows import challenge
+from baton.flows.run_record import Record, recall, remember, run_key
+from baton.flows.triggers import Claim, Trigger, Triggers
+from baton.registry.verdict_text import verdict_markdown
+
+SCHEDULE = "schedule"
+DRIFT = "drift"
+
+# Steps pass frames and models in memory, so nothing is cached or persisted.
+IN_MEMORY: Mapping[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+# Only what touches a server is tried again.
+ON_A_SERVER: Mapping[str, Any] = {**IN_MEMORY, "retries": 2, "retry_delay_seconds": [1, 5], "timeout_seconds": 120}
+
+freeze = task(challenge.freeze, name="freeze snapshot", **IN_MEMORY)
+learn = task(challenge.learn, name="fit and evaluate", **IN_MEMORY)
+seal = task(challenge.seal, name="export and seal", **IN_MEMORY)
+judge = task(challenge.judge, name="judge", **IN_MEMORY)
+register = task(challenge.register, name="register version", **ON_A_SERVER)
+settle = task(challenge.settle, name="promote", **ON_A_SERVER)
+
+
+@flow(name="retrain", flow_run_name="{trigger} {as_of}", validate_parameters=False)
+def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
+    project: str,
+    trigger: str = SCHEDULE,
+    key: str | None = None,
+    as_of: str | None = None,
+    home: str | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Train, judge and perhaps promote one challenger.
+
+    Args:
+        project: Folder with model.yaml.
+        trigger: What asked for it: schedule, drift, or a person's words.
+        key: Identity of the trigger; the same key starts one retraining. The
+            schedule's is its day.
+        as_of: Moment to act as of, ISO 8601; now where left out.
+        home: Folder for all state.
+        overrides: Sections of model.yaml to change for this challenger.
+
+    Returns:
+        Version, decision, reason and epoch; `claim` says why nothing ran where
+        another run has the trigger.
+    """
+    baton = platform(Path(project), home=Path(home) if home else None)
+    moment = datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)
+    asked = Trigger(
+        model=baton.spec.name,
+        key=key or digest_of([trigger, moment.date(), overrides or {}]),
+        reason=trigger,
+        as_of=moment,
+    )
+    return _once(baton, asked, overrides=overrides or {})
+
+
+def _once(baton: Platform, asked: Trigger, *, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    triggers = Triggers(baton.folder / "triggers.db")
+    days = baton.spec.retraining.cooldown_days if asked.reason.startswith(DRIFT) else 0
+    claim = triggers.claim(asked, now=datetime.now(timezone.utc), cooldown=timedelta(days=days))
+    if claim is not Claim.TAKEN:
+        return {"claim": claim.value, "trigger": asked.reason}
+    try:
+        record = retrain(baton, as_of=asked.as_of, trigger=asked.reason, overrides=overrides)
+    except BaseException:
+        triggers.release(asked)
+        raise
+    triggers.finish(asked, outcome=record.verdict.decision, now=datetime.now(timezone.utc))
+    return {
+        "claim": claim.value,
+        "trigger": asked.reason,
+        "key": record.key,
+        "version": record.version,
+        "verdict": record.verdict.id,
+        "decision": record.verdict.decision.value,
+        "reason": record.verdict.reason,
+        "epoch": record.epoch,
+    }
+
+
+def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mapping[str, Mapping[str, Any]]) -> Record:
+    """Take one challenger from rows to ledger; a run that was finished before is recalled."""
+    spec = challenge.vary(baton.spec, overrides) if overrides else baton.spec
+    snapshot = freeze(baton, as_of=as_of)
+    key = run_key(spec, snapshot, as_of=as_of)
+    finished = recall(baton, key)
+    if finished is not None:
+        return finished
+    learned = learn(baton, spec, snapshot, as_of=as_of)
+    sealed = seal(baton, spec, snapshot, learned)
+    judgement = judge(baton, spec, learned, sealed, as_of=as_of)
+    version = register(
+        baton,
+        spec,
+        snapshot=snapshot,
+        learned=learned,
+        sealed=sealed,
+        judgement=judgement,
+        key=key,
+        trigger=trigger,
+        as_of=as_of,
+    )
+    verdict = judgement.verdict
+    entry = settle(baton, spec, verdict, version=version, reason=f"{trigger}: {verdict.reason}", now=as_of)
+    record = Record(
+        key=key,
+        version=version,
+        digest=sealed.bundle.digest,
+        verdict=verdict,
+        evaluation=learned.evaluation,
+        rows=learned.refit.rows,
+        as_of=as_of,
+        trigger=trigger,
+        epoch=entry.epoch if entry else None,
+    )
+    remember(baton, record)
+    _show(baton, record)
+    return record
+
+
+def _show(baton: Platform, record: Record) -> None:
+    """Leave what a person wants to see on the flow run's page."""
+    name = baton.spec.name
+    create_markdown_artifact(verdict_markdown(record.verdict), key=f"{name}-verdict", description="Gate verdict")
+    slices = [
+        {
+            "column": part.column,
+            "value": part.value,
+            "rows": part.rows,
+            record.verdict.metric: round(part.measure.value, 4),
+            "standard error": round(part.measure.standard_error, 4),
+        }
+        for part in record.evaluation.slices
+    ]
+    if slices:
+        create_table_artifact(slices, key=f"{name}-slices", description="Holdout by slice")
+    if baton.settings.mlflow_url:
+        link = f"{baton.settings.mlflow_url}/#/models/{name}/versions/{record.version}"
+        create_link_artifact(link, key=f"{name}-version", link_text=f"{name} version {record.version} in MLflow")

@@ -1,0 +1,67 @@
+"""The champions that were retrained beside the one that was not, month by month, on the same rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from baton.core.digest import finite
+from baton.flows.challenge import score
+from baton.monitoring.story import Month
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from baton.compose import Platform
+    from baton.packaging.reader import Contents
+
+
+def month_beside(
+    platform: Platform,
+    stale: Contents,
+    asked: pd.DataFrame,
+    answered: pd.DataFrame,
+    *,
+    label: str,
+    as_of: datetime,
+    psi: float | None,
+) -> Month:
+    """Compare what was answered in a month with what the first champion would have answered.
+
+    Args:
+        platform: The project.
+        stale: The first champion's bundle.
+        asked: The month's rows with their features.
+        answered: The prediction log of the month.
+        label: Name of the month.
+        as_of: Labels known by then count.
+        psi: Score PSI of the champion in force at the month's end.
+    """
+    from baton.monitoring.labels import attach
+    from baton.monitoring.performance import compare
+
+    spec = platform.spec
+    stale_scores = dict(zip(asked[spec.prediction.id], score(stale, asked), strict=True))
+    labels = platform.landing.read(spec.label.table, as_of=as_of)
+    rows = attach(answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of).dropna(
+        subset=["label"]
+    )
+    rows = rows.assign(stale=rows["entity"].map(stale_scores)).rename(columns={"score": "retrained"})
+    zone = spec.prediction.timezone
+    columns = {"score": "retrained", "against": "stale", "seed": spec.seed, "zone": zone}
+    loss = compare(rows, metric="log_loss", **columns)
+    ranking = compare(rows, metric="auc", **columns)
+    return Month(
+        label=label,
+        rows=len(answered),
+        late_rate=float(rows["label"].mean()),
+        auc_retrained=finite(ranking.score),
+        auc_stale=finite(ranking.against),
+        log_loss_retrained=finite(loss.score),
+        log_loss_stale=finite(loss.against),
+        gain=finite(loss.difference),
+        gain_low=finite(loss.low),
+        gain_high=finite(loss.high),
+        score_psi=psi,
+        version=str(answered["version"].mode().iloc[0]),
+    )

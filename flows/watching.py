@@ -1,0 +1,136 @@
+"""One look at the champion: what it was asked lately, beside what it learnt from, and how right it was.
+
+The window holds the newest served rows, whichever version answered them. Rows
+that an earlier champion answered are scored again by the present one, from the
+features in the log, so that a new champion is watched from its first day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from baton.core.errors import EmptyWindow
+from baton.flows.challenge import score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from baton.compose import Platform
+    from baton.core.drift_report import DriftReport, PerformanceReport
+    from baton.core.profile import Profile
+    from baton.monitoring.alarm import DriftEvent
+    from baton.packaging.reader import Contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What one look found; `event` is there when drift has lasted long enough to retrain."""
+
+    drift: DriftReport
+    performance: PerformanceReport
+    event: DriftEvent | None
+
+
+class Watcher:
+    """Looks at a project's champion day after day, remembering what it has read and scored."""
+
+    def __init__(self, platform: Platform) -> None:
+        from baton.monitoring.drift_history import DriftHistory
+        from baton.monitoring.prediction_window import PredictionLog
+
+        self._platform = platform
+        self._log = PredictionLog(platform.predictions)
+        self._history = DriftHistory(platform.folder / "drift.jsonl")
+        self._champion: tuple[Contents, Profile] | None = None
+        self._again: dict[str, float] = {}
+
+    def look(self, *, as_of: datetime) -> Watched:
+        """Judge the window that ends at `as_of`, and remember the report.
+
+        Raises:
+            EmptyWindow: There is no champion yet.
+        """
+        from baton.monitoring.alarm import event
+        from baton.monitoring.drift import judge
+        from baton.monitoring.performance import measure
+
+        spec = self._platform.spec
+        champion, profile = self._in_force()
+        digest = champion.bundle.digest
+        start = as_of - timedelta(days=spec.drift.window_days)
+        window = self._scored(self._log.read(start=start, end=as_of), champion)
+        drift = judge(window, profile, spec.drift, model=spec.name, digest=digest, start=start, end=as_of)
+        labels = self._platform.landing.read(spec.label.table, as_of=as_of)
+        performance = measure(
+            window,
+            labels,
+            key=spec.prediction.id,
+            label=spec.label.column,
+            as_of=as_of,
+            model=spec.name,
+            digest=digest,
+            start=start,
+            end=as_of,
+        )
+        self._history.add(drift)
+        reports = self._history.of(digest)
+        return Watched(drift=drift, performance=performance, event=event(reports, days=spec.drift.persistence_days))
+
+    def window(self, *, as_of: datetime) -> pd.DataFrame:
+        """Give the served rows of the window that ends at `as_of`, scored by the champion."""
+        champion, _ = self._in_force()
+        start = as_of - timedelta(days=self._platform.spec.drift.window_days)
+        return self._scored(self._log.read(start=start, end=as_of), champion)
+
+    def answered(self, *, start: datetime, end: datetime) -> pd.DataFrame:
+        """Give the log's rows for moments of a span, each with the score that was answered."""
+        return self._log.read(start=start, end=end)
+
+    def newest(self) -> DriftReport:
+        """Give the newest report.
+
+        Raises:
+            EmptyWindow: Nobody has looked yet.
+        """
+        reports = self._history.all()
+        if not reports:
+            raise EmptyWindow(what="no drift report", why="nobody has looked yet", fix="run baton watch first")
+        return reports[-1]
+
+    def champion(self) -> Contents:
+        """Give the champion's bundle."""
+        return self._in_force()[0]
+
+    def logged(self, *, start: datetime, end: datetime) -> int:
+        """Count the answers in the log for moments of a span."""
+        return len(self._log.read(start=start, end=end))
+
+    def _in_force(self) -> tuple[Contents, Profile]:
+        from baton.core.profile import profile_from_json
+        from baton.packaging.manifest import PROFILE
+        from baton.packaging.reader import open_contents
+
+        head = self._platform.ledger.head(self._platform.spec.name)
+        if head is None:
+            raise EmptyWindow(what="nothing to watch", why="there is no champion yet", fix="run baton train first")
+        if self._champion is None or self._champion[0].bundle.digest != head.digest:
+            champion = open_contents(self._platform.bundles / head.digest)
+            self._champion = (champion, profile_from_json(champion.files[PROFILE]))
+            self._again = {}
+        return self._champion
+
+    def _scored(self, window: pd.DataFrame, champion: Contents) -> pd.DataFrame:
+        """Give the window with every score the champion's own."""
+        from baton.monitoring.prediction_window import features_of
+
+        others = window[window["digest"] != champion.bundle.digest]
+        fresh = others[~others["id"].isin(self._again.keys())]
+        if len(fresh):
+            self._again.update(zip(fresh["id"], score(champion, features_of(fresh)).tolist(), strict=True))
+        scores = window["score"].to_numpy(dtype=np.float64, copy=True)
+        scores[(window["digest"] != champion.bundle.digest).to_numpy()] = [self._again[i] for i in others["id"]]
+        return window.assign(score=scores)

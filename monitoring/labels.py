@@ -1,0 +1,46 @@
+"""Labels as they arrive: what was true of an answer, as far as it was known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from baton.core.errors import SourceMissing, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KNOWN_TIME = "known_time"
+
+
+def attach(window: pd.DataFrame, labels: pd.DataFrame, *, key: str, label: str, as_of: datetime) -> pd.DataFrame:
+    """Give the window with a column `label`: the last label known at `as_of`, NaN where none had come.
+
+    A label that became known later than `as_of` does not exist yet, however
+    long it has been in the table, so a replay sees what was seen at the time.
+
+    Args:
+        window: Answered rows with `entity`.
+        labels: Landed labels with columns `key`, `label` and `known_time`;
+            corrections are further rows.
+        key: Column of `labels` that holds the entity.
+        label: Column of `labels` that holds 0 or 1.
+        as_of: Moment of knowledge (aware, UTC); a label of that very moment counts.
+
+    Returns:
+        The window's rows in their order, however many labels one entity has.
+
+    Raises:
+        SourceMissing: A column is not there.
+    """
+    missing = [name for name in (key, label, KNOWN_TIME) if name not in labels]
+    if missing:
+        raise SourceMissing(
+            what=f"labels without {listed(missing)}",
+            why=f"the table holds {listed(labels.columns)}",
+            fix="name the table's id and label columns in model.yaml",
+        )
+    known = labels[(labels[KNOWN_TIME] <= as_of) & labels[label].notna()]
+    # Stable: of two labels of one moment the one that landed last wins.
+    last = known.sort_values(KNOWN_TIME, kind="stable").drop_duplicates(key, keep="last").set_index(key)[label]
+    return window.assign(label=window["entity"].map(last.astype(float)))

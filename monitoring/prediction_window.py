@@ -1,0 +1,167 @@
+"""Windows over the prediction log: what the service answered between two moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from baton.core.errors import EmptyWindow, IntegrityBroken
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEATURE_PREFIX = "feature."
+TIMES = ("served_at", "moment")
+# A writer's unfinished file starts with one of these and is renamed when whole.
+UNFINISHED = (".", "_")
+
+
+class _File(NamedTuple):
+    """One file as it was seen: enough to notice that it has changed."""
+
+    path: Path
+    modified_ns: int
+    size: int
+
+
+class _Part(NamedTuple):
+    """One file's rows, and the first and last prediction moment among them."""
+
+    rows: Any
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(slots=True, kw_only=True)
+class PredictionLog:
+    """A folder of answered rows that remembers the files it has read.
+
+    A watch that looks back 28 days every day reads one new file a day, not
+    28. Files are whole when they appear and do not change; one that does is
+    read again. Rows of days that no window asks for any more are let go.
+    """
+
+    folder: Path
+    _parts: dict[_File, _Part] = field(default_factory=dict)
+
+    def read(self, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
+        """Give the rows answered for moments in `[start, end)`; see `read_predictions`."""
+        if start >= end:
+            raise EmptyWindow(
+                what="no window to read", why=f"{start:%F %R} is not before {end:%F %R}", fix="swap start and end"
+            )
+        files = _files(self.folder)
+        if not files:
+            raise EmptyWindow(
+                what=f"no predictions in {self.folder}",
+                why="the service has answered nothing yet",
+                fix="serve a release and send requests, then ask again",
+            )
+        self._refresh(files)
+        return _window([self._parts[file] for file in files if file in self._parts], start, end, digest)
+
+    def _refresh(self, files: list[_File]) -> None:
+        known = set(files)
+        for gone in [file for file in self._parts if file not in known]:
+            del self._parts[gone]
+        for file in files:
+            if file not in self._parts:
+                part = _read(file.path)
+                if part is not None:
+                    self._parts[file] = part
+
+
+def read_predictions(folder: Path, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
+    """Read what was answered for prediction moments in `[start, end)`, oldest first.
+
+    The same entity asked twice for one moment counts once, with its newest
+    answer; a shadow's answer stands beside the champion's, as it has a cohort
+    of its own. Files that appear while reading are left to the next reading.
+
+    Args:
+        folder: The log; Parquet files at any depth.
+        start: First moment (aware, UTC) that counts.
+        end: First moment (aware, UTC) that no longer counts.
+        digest: Only answers of the bundle with this digest.
+
+    Returns:
+        One row per answer, times as aware UTC, one column `feature.<name>` per
+        feature. A window without answers has these columns and no rows.
+
+    Raises:
+        EmptyWindow: The log holds no file at all, or the window has no length.
+        IntegrityBroken: A file is not Parquet.
+    """
+    return PredictionLog(folder=folder).read(start=start, end=end, digest=digest)
+
+
+def features_of(window: pd.DataFrame) -> pd.DataFrame:
+    """Give a window's features under their own names."""
+    names = [name for name in window.columns if name.startswith(FEATURE_PREFIX)]
+    return window[names].rename(columns=lambda name: name.removeprefix(FEATURE_PREFIX))
+
+
+def _files(folder: Path) -> list[_File]:
+    """List the log's whole files with size and time, in a fixed order."""
+    found = []
+    for path in sorted(folder.rglob("*.parquet")):
+        if any(part.startswith(UNFINISHED) for part in path.relative_to(folder).parts):
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            # Moved between listing and looking; its rows are under another name.
+            continue
+        found.append(_File(path, status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _read(path: Path) -> _Part | None:
+    """Read one file, or nothing where it has been moved away meanwhile."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        # A daily log is one small file a day; threads would cost more than they save.
+        rows = pq.ParquetFile(path).read(use_threads=False)
+    except FileNotFoundError:
+        return None
+    except pa.ArrowException as error:
+        raise IntegrityBroken(
+            what=f"{path} cannot be read", why="it is not a whole Parquet file", fix="restore it or move it away"
+        ) from error
+    for name in TIMES:
+        utc = rows[name].cast(pa.timestamp("us", tz="UTC"))
+        rows = rows.set_column(rows.schema.get_field_index(name), name, utc)
+    span = pc.min_max(rows["moment"]).as_py()
+    return _Part(rows, span["min"], span["max"])
+
+
+def _window(parts: list[_Part], start: datetime, end: datetime, digest: str | None) -> pd.DataFrame:
+    """Cut the window out of the files that reach into it; one file at least lends its columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    inside = [p.rows for p in parts if p.first is not None and p.last is not None and p.first < end and p.last >= start]
+    tables = inside or [part.rows.slice(0, 0) for part in parts[-1:]]
+    # Permissive: a feature that was missing all day has no type of its own.
+    table = pa.concat_tables(tables, promote_options="permissive")
+    moment = table["moment"]
+    wanted = pc.and_(
+        pc.greater_equal(moment, pa.scalar(start, moment.type)), pc.less(moment, pa.scalar(end, moment.type))
+    )
+    if digest is not None:
+        wanted = pc.and_(wanted, pc.equal(table["digest"], digest))
+    return _newest(table.filter(wanted).to_pandas())
+
+
+def _newest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the newest answer of each entity, moment and cohort, ordered by moment and entity."""
+    rows = rows.sort_values("served_at", kind="stable")
+    # A row that names no entity is its own.
+    who = rows["entity"].where(rows["entity"].fillna("") != "", rows["id"])
+    kept = rows[~rows[["moment", "cohort"]].assign(who=who).duplicated(keep="last")]
+    return kept.sort_values(["moment", "entity", "cohort"], kind="stable", ignore_index=True)

@@ -1,0 +1,112 @@
+"""The story of a run as one HTML file that needs no network, with its JSON beside it."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from baton.core.verdict import Decision
+from baton.monitoring.story import Story, story_to_json
+from baton.monitoring.story_plots import days_plot, decisive, months_plot, verdicts_plot
+
+TEMPLATES = Path(__file__).parent / "templates"
+# What a browser opens; everything else is text to copy.
+OPENED = ("http://", "https://")
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+def render(story: Story, path: Path) -> Path:
+    """Draw the report and write its JSON beside it, with the suffix `.json`.
+
+    Args:
+        story: What is told.
+        path: Where the HTML goes.
+
+    Returns:
+        `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path.with_suffix(".json"), story_to_json(story))
+    _write(path, draw(story).encode())
+    return path
+
+
+def draw(story: Story) -> str:
+    """Give the report as HTML: the same text for the same story."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": _figure, "signed": _signed, "count": _count, "day": _day, "link": _link}
+    template = environment.get_template("story.html.j2")
+    return template.render(
+        story=story,
+        headlines=_headlines(story),
+        months=months_plot(story),
+        days=days_plot(story),
+        verdicts=verdicts_plot(story),
+        decisive=decisive,
+        alarm_days=sum(day.psi is not None and day.psi >= story.alarm for day in story.days),
+    )
+
+
+def _headlines(story: Story) -> list[tuple[str, str]]:
+    """Give the three or four figures that stand at the top, each with its words."""
+    both = [(m.auc_retrained, m.auc_stale) for m in story.months]
+    gains = [mine - other for mine, other in both if mine is not None and other is not None]
+    # Until the first promotion both lines are one model, and nothing is compared.
+    told = [gain for gain in gains if gain]
+    decisions = [judged.verdict.decision for judged in story.verdicts]
+    found = []
+    if told:
+        found.append((_signed(sum(gains) / len(gains)), "mean AUC over never retraining"))
+        found.append((f"{sum(gain > 0 for gain in told)} of {len(told)}", "months in which retraining was better"))
+    if decisions:
+        promoted = sum(decision is Decision.PROMOTE for decision in decisions)
+        found.append((f"{promoted} of {len(decisions)}", "challengers promoted by the gate"))
+    if story.service is not None:
+        found.append((_count(story.service.lost), f"requests lost of {_count(story.service.requests)}"))
+    return found
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None, digits: int = 4) -> str:
+    # A difference of nothing has no sign.
+    return NONE if value is None else f"{value:+.{digits}f}".replace("-", MINUS) if value else f"{0:.{digits}f}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%b}"
+
+
+def _link(target: str) -> bool:
+    page = target.endswith((".html", ".json")) and ":" not in target and " " not in target
+    return target.startswith(OPENED) or page
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace the file at once, so that nobody reads half of it."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

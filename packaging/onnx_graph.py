@@ -1,0 +1,48 @@
+"""An ONNX graph as it is being written: nodes, constants and fresh names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ML_DOMAIN = "ai.onnx.ml"
+
+
+class Graph:
+    """Nodes and constants in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._names = 0
+
+    def add(
+        self, kind: str, inputs: Sequence[str], *, output: str | None = None, domain: str = "", **attributes: Any
+    ) -> str:
+        """Add a node with one output and give the output's name."""
+        from onnx import helper
+
+        name = output or self._fresh(kind)
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], domain=domain, **attributes))
+        return name
+
+    def constant(self, value: NDArray[Any]) -> str:
+        """Add a constant tensor and give its name."""
+        from onnx import numpy_helper
+
+        name = self._fresh("constant")
+        self.constants.append(numpy_helper.from_array(value, name=name))
+        return name
+
+    def columns(self, tensor: str, indices: Sequence[int], *, width: int) -> str:
+        """Pick columns of a matrix of `width` columns; all of them in order cost nothing."""
+        if list(indices) == list(range(width)):
+            return tensor
+        return self.add("Gather", [tensor, self.constant(np.asarray(indices, dtype=np.int64))], axis=1)
+
+    def _fresh(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind.lower()}_{self._names}"

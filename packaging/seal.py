@@ -1,0 +1,123 @@
+"""Seal a trained model: export it, prove it, and write the bundle that serving opens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from baton.core.bundle import Bundle, Field
+from baton.core.digest import canonical_json, digest_of_bytes
+from baton.core.errors import Misuse
+from baton.core.profile import Profile
+from baton.packaging.manifest import FACTS, GOLDEN, MANIFEST, MODEL, PARITY, PROFILE, SCHEMA, write_manifest
+from baton.packaging.onnx_export import ML_OPSET, OPSET, export
+from baton.packaging.parity import TOLERANCE, prove
+from baton.packaging.reader import open_bundle
+from baton.packaging.rows import NUMBER, rows_from_frame
+from baton.packaging.scorer import Scorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUNDLES = "bundles"
+# Fewer would miss a branch of the encoders, more would slow every swap.
+FEWEST_GOLDEN = 16
+MOST_GOLDEN = 32
+
+
+def seal(
+    folder: Path,
+    *,
+    model: str,
+    pipeline: Any,
+    model_digest: str,
+    fields: Sequence[Field],
+    profile: Profile,
+    holdout: pd.DataFrame,
+    golden: pd.DataFrame,
+    facts: Mapping[str, Any],
+) -> Bundle:
+    """Write the bundle of a fitted pipeline; sealing the same thing twice gives the same digest.
+
+    Args:
+        folder: The model's state folder; the bundle is `bundles/<digest>` in it.
+        model: The model's name.
+        pipeline: The fitted pipeline.
+        model_digest: The digest of the fitted pipeline's content.
+        fields: The features in order.
+        profile: The reference that served rows are compared with.
+        holdout: Rows on which the export must answer as the pipeline does.
+        golden: 16 to 32 rows whose answers a service must reproduce.
+        facts: Where the model comes from: snapshot, metrics, dates; JSON values
+            and aware times.
+
+    Raises:
+        ParityFailed: The model has no converter or answers differently.
+        Misuse: The golden rows are too few or too many.
+    """
+    if not FEWEST_GOLDEN <= len(golden) <= MOST_GOLDEN:
+        raise Misuse(
+            what="the model cannot be sealed",
+            why=f"{len(golden)} golden rows were given, expected {FEWEST_GOLDEN} to {MOST_GOLDEN}",
+            fix="pick golden rows from the holdout",
+        )
+    onnx = export(pipeline, fields)
+    contents = {
+        MODEL: onnx,
+        SCHEMA: canonical_json({"fields": fields, "opset": OPSET, "ml_opset": ML_OPSET}),
+        PROFILE: profile.to_json(),
+        PARITY: canonical_json(prove(onnx, pipeline, holdout, fields=fields)),
+        GOLDEN: _golden(onnx, golden, fields),
+        FACTS: canonical_json(facts),
+    }
+    manifest = write_manifest(model=model, model_digest=model_digest, contents=contents)
+    target = folder / BUNDLES / digest_of_bytes(manifest)
+    if not target.exists():
+        _write_folder(target, {MANIFEST: manifest, **contents})
+    return open_bundle(target)
+
+
+def _golden(onnx: bytes, golden: pd.DataFrame, fields: Sequence[Field]) -> bytes:
+    rows = rows_from_frame(golden, fields)
+    requests: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+    columns = {NUMBER: iter(rows.numbers.T), "text": iter(rows.texts.T)}
+    for field in fields:
+        for request, value in zip(requests, next(columns[field.kind]), strict=True):
+            missing = value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
+            request[field.name] = None if missing else float(value) if field.kind == NUMBER else value
+    scores = [float(score) for score in Scorer(onnx).score(rows)]
+    return canonical_json({"rows": requests, "scores": scores, "tolerance": TOLERANCE})
+
+
+def _write_folder(target: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files beside the target, then rename: a bundle is there whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".sealing-", dir=target.parent))
+    try:
+        draft.chmod(0o755)
+        for name, content in contents.items():
+            with (draft / name).open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        _sync_folder(draft)
+        draft.rename(target)
+        _sync_folder(target.parent)
+    except OSError:
+        # Another process that sealed the same model first has made the same folder.
+        if not target.exists():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""The model card of a run: what it answers, on what it rests and how good it is, from measured facts alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from baton.core.evaluation import Evaluation, Measure
+from baton.core.run import Run
+from baton.core.verdict import Verdict
+
+# MLflow keeps 5,000 characters of a description.
+LONGEST = 5_000
+SLICES = 10
+
+
+def model_card(run: Run) -> str:
+    """Write a run's card in Markdown, at most 5,000 characters."""
+    snapshot = run.snapshot
+    question = run.tags.get("question", "")
+    span = f"{snapshot.start:%Y-%m-%d} to {snapshot.end:%Y-%m-%d}"
+    data = (
+        f"Trained and judged on {snapshot.rows:,} labelled rows of {span},"
+        f" as known on {snapshot.as_of:%Y-%m-%d} (snapshot `{snapshot.digest[:12]}`)."
+    )
+    facts = (
+        f"Takes {len(run.bundle.fields)} features. One row takes {run.evaluation.latency_ms:.1f} ms in the training"
+        f" pipeline. Model `{run.bundle.model_digest[:12]}`, bundle `{run.bundle.digest[:12]}`."
+    )
+    # What decides comes first: a card that is too long is cut at its end.
+    parts = [
+        f"**{question or run.name}**",
+        data,
+        _verdict(run.verdict),
+        _metrics(run.evaluation),
+        facts,
+        _slices(run.evaluation),
+    ]
+    return "\n\n".join(part for part in parts if part)[:LONGEST]
+
+
+def _verdict(verdict: Verdict) -> str:
+    rows = [[check.name.replace("_", " "), check.outcome.value, check.detail] for check in verdict.checks]
+    against = f"champion `{verdict.champion[:12]}` of epoch {verdict.epoch}" if verdict.champion else "no champion yet"
+    title = f"### Verdict: {verdict.decision.value}\n\nIntent {verdict.intent}, against {against}."
+    return f"{title}\n\n{_table(['check', 'outcome', 'finding'], rows)}"
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    names = list(evaluation.baselines)
+    rows = [
+        [name.replace("_", " "), _figure(measure)]
+        + [_number(evaluation.baselines[baseline].get(name)) for baseline in names]
+        for name, measure in evaluation.metrics.items()
+    ]
+    table = _table(["metric", "value (standard error)", *(f"{name} baseline" for name in names)], rows)
+    return f"### On {evaluation.rows:,} unseen rows in {evaluation.blocks} blocks\n\n{table}"
+
+
+def _slices(evaluation: Evaluation) -> str:
+    if not evaluation.slices:
+        return ""
+    # The largest slices say most; the evaluation holds them all.
+    largest = sorted(evaluation.slices, key=lambda part: -part.rows)[:SLICES]
+    rows = [[f"{part.column} = {part.value}", f"{part.rows:,}", _figure(part.measure)] for part in largest]
+    return f"### Largest slices\n\n{_table(['slice', 'rows', 'gate metric'], rows)}"
+
+
+def _figure(measure: Measure) -> str:
+    error = f" ({measure.standard_error:.4f})" if math.isfinite(measure.standard_error) else ""
+    return f"{measure.value:.4f}{error}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _table(names: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

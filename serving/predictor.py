@@ -1,0 +1,89 @@
+"""One version of the model, loaded from verified bytes, warmed, and checked against its golden requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.core.bundle import Bundle
+from baton.core.errors import IntegrityBroken
+from baton.core.release import Release
+from baton.packaging.manifest import MODEL
+from baton.packaging.reader import Contents, open_contents
+from baton.packaging.rows import Rows
+from baton.packaging.scorer import Scorer
+from baton.serving.request_schema import parse_rows
+
+BUNDLES = "bundles"
+
+
+class Predictor:
+    """The champion of one release; it never changes, so a batch has one version from end to end."""
+
+    def __init__(self, contents: Contents, release: Release) -> None:
+        self.bundle: Bundle = contents.bundle
+        self.release = release
+        self._scorer = Scorer(contents.files[MODEL])
+
+    def score(self, rows: Rows) -> NDArray[np.float64]:
+        """Give the probability of class 1 of each row, shape `(rows,)`.
+
+        Raises:
+            FloatingPointError: A score is not finite, so it is no answer.
+        """
+        scores = self._scorer.score(rows)
+        if not np.isfinite(scores).all():
+            raise FloatingPointError("the model gave a score that is no number")
+        return scores
+
+
+def load_predictor(folder: Path, release: Release, *, max_batch_rows: int) -> Predictor:
+    """Open, verify, load, check and warm the champion's bundle.
+
+    Args:
+        folder: The model's state folder.
+        release: The release whose champion is loaded.
+        max_batch_rows: Largest batch that will be scored.
+
+    Raises:
+        SourceMissing: The bundle is not there.
+        IntegrityBroken: A file differs from its digest, the bundle is another
+            model's, or a golden request gets another answer.
+    """
+    contents = open_contents(folder / BUNDLES / release.champion)
+    if contents.bundle.model != release.model:
+        raise IntegrityBroken(
+            what=f"bundle {release.champion[:12]} is refused",
+            why=f"it holds the model {contents.bundle.model!r}, expected {release.model!r}",
+            fix="point the release at a bundle of this model",
+        )
+    predictor = Predictor(contents, release)
+    golden = parse_rows(contents.golden.rows, contents.bundle.fields)
+    _check(predictor, golden, contents)
+    _warm(predictor, golden, max_batch_rows)
+    return predictor
+
+
+def _check(predictor: Predictor, golden: Rows, contents: Contents) -> None:
+    expected = np.asarray(contents.golden.scores)
+    gaps = np.abs(predictor.score(golden) - expected)
+    if not len(gaps) or not gaps.max() <= contents.golden.tolerance:
+        raise IntegrityBroken(
+            what=f"bundle {predictor.release.champion[:12]} is refused",
+            why=f"golden request {int(gaps.argmax()) if len(gaps) else 0} differs by {gaps.max(initial=0):.3g}, "
+            f"expected at most {contents.golden.tolerance:g}",
+            fix="package the model again on this machine's kind of processor",
+        )
+
+
+def _warm(predictor: Predictor, golden: Rows, most: int) -> None:
+    """Score batches of 1, 2, 4 ... rows, so that no caller pays for the first of a size."""
+    size = 1
+    while True:
+        rows = np.arange(size) % len(golden)
+        predictor.score(Rows(numbers=golden.numbers[rows], texts=golden.texts[rows]))
+        if size >= most:
+            return
+        size = min(size * 2, most)

@@ -1,0 +1,213 @@
+"""Run the service as a supervised process: one for each model folder, and never a forgotten one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from baton.core.digest import canonical_json
+from baton.core.errors import DependencyDown, PortTaken
+from baton.serving.serving_settings import PREFIX
+
+HOST = "127.0.0.1"
+SERVICE = "baton.serving.bento_service:PredictionService"
+PID_FILE = "service.pid"
+LOG_FILE = "service.log"
+READY_SECONDS = 30.0
+# BentoML gives requests in flight this long, then the log is flushed.
+GRACE_SECONDS = 5
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceProcess:
+    """A running service."""
+
+    folder: Path
+    url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process.poll() is None
+
+    def stop(self) -> int:
+        """Let it finish what it has begun and flush its log; gives its exit code, 0 when all was well."""
+        if self.running:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _kill_group(self.process.pid)
+        code = self.process.wait()
+        # A supervisor that was killed leaves its worker behind.
+        _kill_group(self.process.pid)
+        (self.folder / PID_FILE).unlink(missing_ok=True)
+        return code
+
+
+def start(
+    folder: Path,
+    *,
+    model: str,
+    port: int,
+    host: str = HOST,
+    limits: Mapping[str, int | float] | None = None,
+    wait_seconds: float = READY_SECONDS,
+) -> ServiceProcess:
+    """Start a model's service and wait until it answers.
+
+    Args:
+        folder: The model's state folder.
+        model: The model's name.
+        port: Where it listens.
+        host: Loopback unless said otherwise.
+        limits: Fields of `ServingSettings` by name, such as `max_wait_ms`.
+        wait_seconds: Longest to wait until it lives.
+
+    Returns:
+        The service; it is ready when there is a champion, and answers 503
+        before.
+
+    Raises:
+        PortTaken: Another program listens there.
+        DependencyDown: It died or stayed silent; says its last line.
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    stop_left_over(folder)
+    _check_port(host, port)
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
+    command += ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
+    variables = {"folder": str(folder), "model": model, **(limits or {})}
+    environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
+    with (folder / LOG_FILE).open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | environment | {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    (folder / PID_FILE).write_bytes(canonical_json({"pid": process.pid, "port": port}))
+    service = ServiceProcess(folder=folder, url=f"http://{host}:{port}", process=process)
+    try:
+        _wait(service, wait_seconds)
+    except BaseException:
+        service.stop()
+        raise
+    return service
+
+
+def stop_left_over(folder: Path) -> None:
+    """Stop what a killed run of this folder's service has left behind, supervisor and worker alike."""
+    try:
+        pid = int(json.loads((folder / PID_FILE).read_bytes())["pid"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if _members(pid):
+        _signal_group(pid, signal.SIGTERM)
+        _await_end(pid)
+        _kill_group(pid)
+    (folder / PID_FILE).unlink(missing_ok=True)
+
+
+def _wait(service: ServiceProcess, seconds: float) -> None:
+    import httpx
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not service.running:
+            raise _down(service, f"it ended with code {service.process.returncode}")
+        try:
+            httpx.get(f"{service.url}/livez", timeout=1.0)
+        except httpx.TransportError:
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+    raise _down(service, f"it did not answer within {seconds:g} s")
+
+
+def _down(service: ServiceProcess, why: str) -> DependencyDown:
+    lines = (service.folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return DependencyDown(
+        what="the service did not start", why=f"{why}; its last line is: {last[:300]}", fix=f"read {LOG_FILE}"
+    )
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server will: a port in TIME_WAIT is free, one that is listened on is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            owner = _listener(port)
+            by = f"process {owner}" if owner else "another program"
+            raise PortTaken(
+                what=f"port {port} is taken", why=f"{by} listens on it", fix="stop it or pick another port"
+            ) from error
+
+
+def _listener(port: int) -> int | None:
+    """Find the process that listens on a port, where /proc tells."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            part = line.split()
+            if part[3] == "0A" and int(part[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(f"socket:[{part[9]}]")
+    for link in Path("/proc").glob("[0-9]*/fd/*") if inodes else ():
+        try:
+            if str(link.readlink()) in inodes:
+                return int(link.parts[2])
+        except OSError:
+            continue
+    return None
+
+
+def _members(group: int) -> list[int]:
+    """List the live processes of a service's group; one with another command is a stranger with a reused number."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, number = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if int(number) == group and state != "Z" and b"bento" in command:
+            members.append(int(entry.name))
+    return members
+
+
+def _await_end(group: int) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while _members(group) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _kill_group(group: int) -> None:
+    if _members(group):
+        _signal_group(group, signal.SIGKILL)
+        _await_end(group)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,127 @@
+"""Commands that run one turn of the loop, or a part of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from baton.cli import output
+from baton.compose import platform
+from baton.core.errors import DataRefused
+
+DRIFTED = 1
+
+
+def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) -> None:
+    """Land new rows, or say which would be."""
+    baton = platform(project, home=home)
+    if dry_run:
+        from baton.flows.landing_run import read
+
+        pending = baton.landing.pending(read(baton), as_of=as_of)
+        rows = [[name, f"{b.since:%Y-%m-%d}", f"{b.until:%Y-%m-%d}", f"{len(b.rows):,}"] for name, b in pending.items()]
+        output.table("would land", ["table", "from", "until", "rows"], rows)
+        return
+    from baton.flows.ingest import ingest_flow
+    from baton.flows.prefect_server import in_process
+
+    with in_process():
+        landed = ingest_flow(str(project), as_of=as_of.isoformat(), home=_text(home))
+    output.line(f"{landed['rows']:,} rows landed, {landed['quarantined']} set aside")
+    for failure in landed["failures"]:
+        output.line(
+            f"  {failure['table']}: {failure['rows']} rows fail {failure['expectation']} on {failure['column']}"
+        )
+
+
+def snapshot(project: Path, *, home: Path | None, as_of: datetime, as_json: bool) -> None:
+    """Freeze a training table."""
+    from baton.flows.challenge import freeze
+
+    frozen = freeze(platform(project, home=home), as_of=as_of)
+    if as_json:
+        output.machine(frozen)
+        return
+    output.line(f"{frozen.rows:,} rows from {frozen.start:%Y-%m-%d} to {frozen.end:%Y-%m-%d}: {frozen.path}")
+
+
+def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as_json: bool, dry_run: bool) -> None:
+    """Train and judge a challenger; exit 0 whatever the verdict, since a refusal is a result."""
+    baton = platform(project, home=home)
+    if dry_run:
+        head = baton.ledger.head(baton.spec.name)
+        against = f"version {head.version}" if head else "a constant, since there is no champion"
+        output.line(
+            f"would train {baton.spec.training.trainer} as of {as_of:%Y-%m-%d %H:%M} and judge it against {against}"
+        )
+        return
+    from baton.flows.prefect_server import in_process
+    from baton.flows.retrain import retrain_flow
+
+    with in_process():
+        # A person who asks twice means it twice: the moment is part of the key.
+        outcome = retrain_flow(
+            str(project),
+            trigger=trigger,
+            key=f"{trigger} {as_of.isoformat()}",
+            as_of=as_of.isoformat(),
+            home=_text(home),
+        )
+    if as_json:
+        output.machine(outcome)
+    elif "version" in outcome:
+        verb = f"is champion, epoch {outcome['epoch']}" if outcome["epoch"] else "was not promoted"
+        output.line(f"version {outcome['version']} {verb}. {outcome['decision']}: {outcome['reason']}")
+    else:
+        output.line(f"nothing to do: this trigger is {outcome['claim']}")
+
+
+def watch(project: Path, *, home: Path | None, as_of: datetime, as_json: bool) -> None:
+    """Look at the champion; exit 1 if it drifted."""
+    from baton.flows.watching import Watcher
+    from baton.monitoring.drift_text import drift_line
+
+    watched = Watcher(platform(project, home=home)).look(as_of=as_of)
+    if as_json:
+        output.machine({"drift": watched.drift, "level": watched.drift.level, "performance": watched.performance})
+    else:
+        output.line(drift_line(watched.drift))
+        performance = watched.performance
+        if performance.auc is not None:
+            metrics = f"AUC {performance.auc:.3f}, log loss {performance.log_loss:.4f}"
+            labels = f"{performance.labelled:,} labels ({performance.maturity:.0%} have come)"
+            output.line(f"{metrics}, calibration {performance.calibration:+.3f} on {labels}")
+    if watched.drift.drifted:
+        sys.exit(DRIFTED)
+
+
+def clean(project: Path, *, home: Path | None, dry_run: bool) -> None:
+    """Remove a project's state."""
+    folder = platform(project, home=home).folder
+    if not folder.exists():
+        output.line(f"nothing at {folder}")
+        return
+    if (folder / "service.pid").exists():
+        raise DataRefused(what=f"{folder} is in use", why="its service is running", fix="stop it with baton down first")
+    output.line(f"{'would remove' if dry_run else 'removed'} {folder}")
+    if not dry_run:
+        shutil.rmtree(folder)
+
+
+def schema(out: Path | None) -> None:
+    """Write the JSON Schema of model.yaml."""
+    from baton.core.spec import ModelSpec
+
+    content = json.dumps(ModelSpec.model_json_schema(), indent=2) + "\n"
+    if out is None:
+        sys.stdout.write(content)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(content, encoding="utf-8")
+
+
+def _text(home: Path | None) -> str | None:
+    return None if home is None else str(home)

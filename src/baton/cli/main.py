@@ -1,0 +1,258 @@
+"""The `baton` command: what a person or a job types, and how it ends.
+
+Exit codes: 0 done, 1 refused or drifted, 2 misuse, 3 conflict, 4 dependency
+down, 5 integrity. An error is one line on standard error; `--debug` adds the
+traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="baton",
+    help="Keep a tabular model good after it has shipped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+INTERRUPTED = 130
+DEPENDENCY_DOWN = 4
+BROKEN_PIPE = 141
+
+Project = Annotated[Path, typer.Option("--project", "-p", help="Folder with model.yaml.")]
+Home = Annotated[Path | None, typer.Option("--home", help="Folder for all state; BATON_HOME or .baton.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Act as if it were this moment (ISO 8601, UTC); now.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
+HERE = Path()
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """Keep a tabular model good after it has shipped."""
+    if debug:
+        os.environ["BATON_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Two months instead of nine, within a minute.")] = False,
+    home: Home = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the prediction service.")] = None,
+) -> None:
+    """Show the whole loop on the flights of 2013, from raw rows to a retrained, served champion."""
+    from baton.cli import demo_command
+
+    demo_command.show(home=home, fast=fast, port=port)
+
+
+@app.command()
+def ingest(project: Project = HERE, as_of: AsOf = None, home: Home = None, dry_run: DryRun = False) -> None:
+    """Land new rows, test them, set bad ones aside, and refresh the features."""
+    from baton.cli import loop_commands
+
+    loop_commands.ingest(project, home=home, as_of=moment(as_of), dry_run=dry_run)
+
+
+@app.command()
+def snapshot(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_json: Json = False) -> None:
+    """Freeze a training table: labelled rows with their features as known at each prediction."""
+    from baton.cli import loop_commands
+
+    loop_commands.snapshot(project, home=home, as_of=moment(as_of), as_json=as_json)
+
+
+@app.command()
+def train(
+    project: Project = HERE,
+    as_of: AsOf = None,
+    home: Home = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    trigger: Annotated[str, typer.Option("--trigger", help="What asked for it.")] = "by hand",
+) -> None:
+    """Train a challenger, judge it against the champion, and promote it if the verdict says so."""
+    from baton.cli import loop_commands
+
+    loop_commands.train(project, home=home, as_of=moment(as_of), trigger=trigger, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def watch(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_json: Json = False) -> None:
+    """Compare what was served with the champion's reference; exit 1 if it drifted."""
+    from baton.cli import loop_commands
+
+    loop_commands.watch(project, home=home, as_of=moment(as_of), as_json=as_json)
+
+
+@app.command()
+def serve(
+    project: Project = HERE,
+    home: Home = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; the project file's where left out.")] = None,
+) -> None:
+    """Serve the champion on loopback until interrupted, swapping when the champion changes."""
+    from baton.cli import service_commands
+
+    service_commands.serve(project, home=home, port=port)
+
+
+@app.command()
+def up(
+    project: Project = HERE,
+    home: Home = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
+) -> None:
+    """Start MLflow, Prefect with its deployments, and the service, on loopback."""
+    from baton.cli import service_commands
+
+    service_commands.up(project, home=home, detach=detach)
+
+
+@app.command()
+def down(home: Home = None) -> None:
+    """Stop what `baton up` started."""
+    from baton.cli import service_commands
+
+    service_commands.down(home=home)
+
+
+@app.command()
+def why(
+    version: Annotated[str | None, typer.Argument(help="Registered version; the champion where left out.")] = None,
+    project: Project = HERE,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say why a version was promoted, held or left undecided, check by check."""
+    from baton.cli import ledger_commands
+
+    ledger_commands.why(version, project, home=home, as_json=as_json)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Registered version with a verdict of PROMOTE.")],
+    reason: Reason = "by hand",
+    project: Project = HERE,
+    home: Home = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a judged version the champion."""
+    from baton.cli import ledger_commands
+
+    ledger_commands.promote(version, project, home=home, reason=reason, dry_run=dry_run)
+
+
+@app.command()
+def rollback(
+    reason: Reason = "by hand",
+    epoch: Annotated[int | None, typer.Option("--epoch", help="Epoch to return to; the one before the head.")] = None,
+    project: Project = HERE,
+    home: Home = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Put an earlier champion back, as a new ledger entry."""
+    from baton.cli import ledger_commands
+
+    ledger_commands.rollback(project, home=home, epoch=epoch, reason=reason, dry_run=dry_run)
+
+
+@app.command()
+def reconcile(project: Project = HERE, home: Home = None, dry_run: DryRun = False) -> None:
+    """Make MLflow's aliases and the release pointer equal the ledger's head."""
+    from baton.cli import ledger_commands
+
+    ledger_commands.reconcile(project, home=home, dry_run=dry_run)
+
+
+@app.command()
+def status(project: Project = HERE, home: Home = None, as_json: Json = False) -> None:
+    """Show the champion, its history and what is released."""
+    from baton.cli import ledger_commands
+
+    ledger_commands.status(project, home=home, as_json=as_json)
+
+
+@app.command()
+def clean(project: Project = HERE, home: Home = None, dry_run: DryRun = False) -> None:
+    """Remove a project's state: landed rows, snapshots, versions and logs."""
+    from baton.cli import loop_commands
+
+    loop_commands.clean(project, home=home, dry_run=dry_run)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", help="File; standard output where left out.")] = None,
+) -> None:
+    """Write the JSON Schema of model.yaml."""
+    from baton.cli import loop_commands
+
+    loop_commands.schema(out)
+
+
+def moment(text: str | None) -> datetime:
+    """Read a moment from the command line; without a zone it is UTC, without a text it is now."""
+    if text is None:
+        return datetime.now(timezone.utc)
+    from baton.core.errors import Misuse
+
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Misuse(
+            what=f"--as-of {text!r} is no moment", why="it is not ISO 8601", fix="write 2013-07-01 or 2013-07-01T06:00Z"
+        ) from error
+    return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed.astimezone(timezone.utc)
+
+
+def run() -> None:
+    """Run the command line: every error ends as one line and a documented exit code."""
+    from baton.core.errors import BatonError
+
+    # The parent of every vendor's import, so before any command runs.
+    try:
+        app()
+    except BatonError as error:
+        _end(error, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; what was finished is kept\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe went away; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        _end(error, _about_the_machine(error), DEPENDENCY_DOWN)
+    except Exception as error:  # noqa: BLE001 - the last resort of a command line
+        _end(error, f"unexpected {type(error).__name__}: {error}. Run baton --debug for the traceback.", 1)
+
+
+def _about_the_machine(error: OSError) -> str:
+    place = f" at {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full{place}: {error.strerror}. Free some space and run the same command again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission{place}: {error.strerror}. Pass --home with a folder you may write."
+    return f"the machine refused{place}: {error.strerror or error}. Mend that and run the same command again."
+
+
+def _end(error: BaseException, line: str, code: int) -> None:
+    if os.environ.get("BATON_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    sys.stderr.write("error: " + " ".join(line.split()) + "\n")
+    sys.exit(code)

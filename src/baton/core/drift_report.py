@@ -1,0 +1,87 @@
+"""How far a window of served rows has moved from the champion's reference, and how good the answers were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How loud a finding is; `INSUFFICIENT` means too few rows to say."""
+
+    OK = "ok"
+    WARN = "warn"
+    ALARM = "alarm"
+    INSUFFICIENT = "insufficient-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDrift:
+    """One column of a window beside its reference; `limit` is the PSI that alarms, and `why` says whose it is.
+
+    A column whose own variation passes the limit without any drift is watched
+    but never alarms (`silent`).
+    """
+
+    name: str
+    psi: float
+    ks: float | None
+    missing: float
+    missing_reference: float
+    new_values: float
+    limit: float
+    why: str
+    silent: bool
+    level: Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """A window of served rows judged against the reference profile of the model that served it."""
+
+    model: str
+    digest: str
+    start: datetime
+    end: datetime
+    rows: int
+    score: ColumnDrift | None
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def level(self) -> Level:
+        """The loudest finding of score and columns; insufficient where nothing could be compared."""
+        if self.score is None:
+            return Level.INSUFFICIENT
+        levels = {self.score.level, *(c.level for c in self.columns)}
+        return next((level for level in (Level.ALARM, Level.WARN) if level in levels), self.score.level)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether score or a column passed its alarm limit."""
+        return self.level is Level.ALARM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceReport:
+    """How good the answers of a window were, from the labels that had arrived by `as_of`.
+
+    `maturity` is the share of answered rows with a label, 0-1.
+    """
+
+    model: str
+    digest: str
+    start: datetime
+    end: datetime
+    as_of: datetime
+    rows: int
+    labelled: int
+    auc: float | None
+    log_loss: float | None
+    brier: float | None
+    calibration: float | None
+
+    @property
+    def maturity(self) -> float:
+        """Share of the answered rows whose label had arrived."""
+        return self.labelled / self.rows if self.rows else 0.0

@@ -1,0 +1,65 @@
+"""Everything that Baton asks of the outside world, on one page.
+
+Each port has a real adapter in the stage that owns the vendor and an
+in-memory one in `baton.testing`; one contract suite runs against both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from baton.core.ledger_entry import LedgerEntry
+from baton.core.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FeatureStore(Protocol):
+    """Values of entities by the moment at which they became known."""
+
+    def publish(self, views: Mapping[str, pd.DataFrame]) -> None:
+        """Replace the history of each view; columns are the entity, `event_timestamp` and the values."""
+
+    def historical(self, rows: pd.DataFrame, *, moment: str) -> pd.DataFrame:
+        """Add every view's values as known at each row's `moment`; same rows, same order."""
+
+    def materialize(self, *, as_of: datetime) -> None:
+        """Make the values known at `as_of` the ones that `online` answers with."""
+
+    def online(self, entities: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+        """Give the current values, one row per entity row, in order."""
+
+
+class Ledger(Protocol):
+    """The append-only truth of who is champion."""
+
+    def head(self, model: str) -> LedgerEntry | None:
+        """Give the newest entry, or None where nothing was ever promoted."""
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Add the entry of the next epoch; raises `Conflict` where that epoch is taken."""
+
+    def history(self, model: str) -> tuple[LedgerEntry, ...]:
+        """Give every entry, oldest first."""
+
+
+class Registry(Protocol):
+    """Runs, versions and aliases of models, for people to look at."""
+
+    def find(self, model: str, *, key: str) -> str | None:
+        """Give the version registered under a run key, or None."""
+
+    def register(self, model: str, run: Run) -> str:
+        """Log a run with what it carries and give its version; the same key makes no second version."""
+
+    def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a version."""
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point an alias at a version."""
+
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Give every alias of a model with its version."""

@@ -1,0 +1,281 @@
+"""The project file: one declarative `model.yaml` that every stage reads.
+
+Format version 1. A new key is added with a default; a key that changes meaning
+gets a new name, and the old one is refused with a message that names the new.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from baton.core.digest import digest_of
+from baton.core.errors import SpecInvalid, listed
+
+SPEC_FILE = "model.yaml"
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expectation(_Section):
+    """One data test: a Great Expectations expectation by its own name and arguments."""
+
+    type: str = Field(pattern=r"^expect_[a-z_]+$", description="Name of the expectation in Great Expectations.")
+    severity: Literal["warn", "quarantine", "stop"] = Field(
+        "stop", description="What a failure does: tell, set the bad rows aside, or stop the batch."
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="The expectation's own arguments.")
+
+
+class TableSpec(_Section):
+    """One table of the source."""
+
+    key: list[ColumnName] = Field(min_length=1, description="Columns that identify a row.")
+    event_time: ColumnName = Field("event_time", description="When it happened.")
+    known_time: ColumnName = Field("known_time", description="When it became known.")
+    expectations: list[Expectation] = Field(default_factory=list, description="Data tests of each landed batch.")
+    quarantine_limit: Share = Field(0.01, description="Largest share of a batch that may be set aside.")
+
+
+class SourceSpec(_Section):
+    """Where rows come from."""
+
+    reader: str = Field(
+        pattern=r"^[\w./-]+\.py:[a-z_]\w*$",
+        description="Function `file.py:name` beside this file that gives each table as a data frame.",
+    )
+    tables: dict[Name, TableSpec] = Field(min_length=1)
+
+
+class ViewSpec(_Section):
+    """One Feast feature view: values of an entity, each known from a moment on."""
+
+    entity: ColumnName = Field(description="Column that holds the entity.")
+    values: list[ColumnName] = Field(min_length=1, description="Feature columns.")
+    ttl_hours: float | None = Field(None, gt=0, description="Age after which a value counts as missing.")
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """Age after which a value counts as missing, or None where it never does."""
+        return None if self.ttl_hours is None else timedelta(hours=self.ttl_hours)
+
+
+class FeatureSpec(_Section):
+    """What the model sees."""
+
+    definitions: str = Field(
+        "features.py", description="File beside this one with `request(tables)` and `views(tables, as_of=...)`."
+    )
+    request: list[ColumnName] = Field(min_length=1, description="Features that the request itself carries.")
+    text: list[ColumnName] = Field(default_factory=list, description="Features that are text; all others are numbers.")
+    views: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], ViewSpec] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every feature of the model, in the order in which it takes them."""
+        return (*self.request, *(value for view in self.views.values() for value in view.values))
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """Every entity column, sorted."""
+        return tuple(sorted({view.entity for view in self.views.values()}))
+
+
+class PredictionSpec(_Section):
+    """What one prediction is about."""
+
+    id: ColumnName = Field(description="Column that identifies the predicted thing.")
+    moment: ColumnName = Field(description="Column with the moment of prediction; nothing known later may be used.")
+    block: Literal["day", "hour", "none"] = Field(
+        "day", description="Rows of one block share luck; resampling keeps them together."
+    )
+    timezone: str = Field("UTC", description="Zone in which a day begins.")
+
+
+class LabelSpec(_Section):
+    """What is predicted, and when it is known."""
+
+    table: Name
+    column: ColumnName
+    wait_hours: float = Field(0, ge=0, description="How long after the prediction moment nearly every label has come.")
+
+
+class TrainingSpec(_Section):
+    """How a challenger is trained."""
+
+    trainer: Name = Field("lightgbm", description="Trainer by name.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The trainer's own parameters.")
+    window_days: int | None = Field(None, ge=1, description="Newest days to train on; all days where left out.")
+    holdout_days: int = Field(28, ge=1, description="Newest days kept back for the gate.")
+    minimum_rows: int = Field(1_000, ge=1, description="Fewest labelled rows to train on.")
+
+
+class GateSpec(_Section):
+    """What a challenger must show."""
+
+    intent: Literal["refresh", "replace"] = Field(
+        "refresh",
+        description="`refresh`: better on average and proven not worse than `margin`. `replace`: proven better.",
+    )
+    metric: Literal["log_loss", "brier", "auc"] = Field("log_loss")
+    min_lift: float = Field(0.0, ge=0, description="Smallest mean gain worth shipping, in the metric's unit.")
+    margin: float = Field(0.005, ge=0, description="How much worse the interval's low end may be under `refresh`.")
+    confidence: float = Field(0.90, gt=0.5, lt=1, description="Level of the two-sided interval.")
+    resamples: int = Field(2_000, ge=200, description="Bootstrap resamples of blocks.")
+    minimum_blocks: int = Field(14, ge=2, description="Fewest blocks on which a verdict is given.")
+
+
+class DriftSpec(_Section):
+    """When a served window counts as moved."""
+
+    window_days: int = Field(28, ge=1)
+    minimum_rows: int = Field(1_000, ge=1)
+    warn: float = Field(0.10, gt=0, description="PSI that warns.")
+    alarm: float = Field(0.25, gt=0, description="PSI that alarms.")
+    persistence_days: int = Field(3, ge=1, description="Days in a row over the limit before a retraining starts.")
+
+
+class RetrainingSpec(_Section):
+    """When a challenger is trained."""
+
+    schedule: str = Field("0 6 1 * *", description="Cron expression, UTC.")
+    cooldown_days: int = Field(14, ge=0, description="Days after a retraining in which drift starts no other.")
+
+
+class ServingSpec(_Section):
+    """How the champion is served."""
+
+    port: int = Field(3000, ge=1024, le=65535)
+    max_batch_rows: int = Field(512, ge=1)
+    max_request_rows: int = Field(1_024, ge=1)
+    max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
+    poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
+
+
+class ModelSpec(_Section):
+    """A Baton project."""
+
+    name: Name
+    question: str = Field("", description="What the model answers, as a person would ask it.")
+    task: Literal["binary"] = "binary"
+    seed: int = Field(0, ge=0)
+    source: SourceSpec
+    features: FeatureSpec
+    prediction: PredictionSpec
+    label: LabelSpec
+    training: TrainingSpec = TrainingSpec()
+    gate: GateSpec = GateSpec()
+    drift: DriftSpec = DriftSpec()
+    retraining: RetrainingSpec = RetrainingSpec()
+    serving: ServingSpec = ServingSpec()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the project file and the code beside it."""
+        return self._folder
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of everything declared, whatever the file's layout."""
+        return digest_of(self.model_dump(mode="json"))
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> ModelSpec:
+        problems: list[str] = []
+        if self.label.table not in self.source.tables:
+            problems.append(
+                f"label.table {self.label.table!r} is not among source.tables ({listed(self.source.tables)})"
+            )
+        names = self.features.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            problems.append(f"features named twice: {listed(twice)}")
+        strangers = [name for name in self.features.text if name not in names]
+        if strangers:
+            problems.append(f"features.text names no feature: {listed(strangers)}")
+        if self.drift.warn > self.drift.alarm:
+            problems.append(f"drift.warn {self.drift.warn} is above drift.alarm {self.drift.alarm}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """Read and check a project file; `path` is the file or the folder that holds it.
+
+    Raises:
+        SpecInvalid: The file is missing, is not YAML, or says something that
+            is unknown or impossible; all problems are listed, unknown keys
+            with the nearest known one.
+    """
+    file = path / SPEC_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise SpecInvalid(
+            what=f"no project file at {file}",
+            why="a project is a folder with a model.yaml",
+            fix="pass --project FOLDER",
+        )
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or "it is not UTF-8 text"
+        raise SpecInvalid(what=f"{file} is not valid YAML", why=f"{reason}{where}", fix="mend that line") from error
+    if not isinstance(content, Mapping):
+        raise SpecInvalid(
+            what=f"{file} holds no settings",
+            why="its top level is not a mapping",
+            fix="start from examples/flights/model.yaml",
+        )
+    spec = spec_from(content, origin=str(file))
+    spec._folder = file.parent.resolve()
+    return spec
+
+
+def spec_from(content: Mapping[str, Any], *, origin: str = SPEC_FILE) -> ModelSpec:
+    """Check settings that are already read; see `load_spec`."""
+    try:
+        return ModelSpec.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise SpecInvalid(
+            what=f"{origin} is refused", why=listed(problems), fix="see docs/reference/model-yaml.md"
+        ) from error
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _siblings(problem["loc"]), n=1)
+        return f"unknown key {place!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{place!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place!r}: {message}" if place else message
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """List the keys that are known where an unknown one was found."""
+    kind: Any = ModelSpec
+    for part in location[:-1]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            # A list or a mapping: its last argument is what it holds.
+            kind = getattr(kind, "__args__", (kind,))[-1]
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

@@ -1,0 +1,49 @@
+"""Where this installation keeps its state, and which servers it uses, from `BATON_*` variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# No vendor calls home, none asks twice, and none takes more cores than it is given.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "BENTOML_DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "FEAST_USAGE": "False",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MPLBACKEND": "Agg",
+}
+# A server that is down is said to be down within seconds, not minutes.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+
+class Settings(BaseSettings):
+    """One installation: a home folder, and URLs where servers take the place of files."""
+
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".baton"), description="Folder that holds all state.")
+    mlflow_url: str | None = Field(None, description="MLflow tracking server; a SQLite file under home where left out.")
+    prefect_url: str | None = Field(None, description="Prefect API; an in-process one where left out.")
+    threads: int = Field(2, ge=1, description="Threads for training.")
+
+    def folder(self, model: str) -> Path:
+        """The folder of one model's state."""
+        return self.home.absolute() / model
+
+
+def quiet_vendors(settings: Settings) -> None:
+    """Set the environment that vendors read when they are imported; what a user has set stays."""
+    prefect = {"PREFECT_HOME": str(settings.home.absolute() / "prefect")}
+    if settings.prefect_url:
+        prefect["PREFECT_API_URL"] = settings.prefect_url
+    for name, value in (QUIET | IMPATIENT | prefect).items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,57 @@
+"""Labels as they arrive."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from baton.core.errors import SourceMissing
+from baton.monitoring.labels import attach
+
+
+@pytest.fixture
+def window() -> pd.DataFrame:
+    return pd.DataFrame({"entity": ["a", "b", "c", "a"], "score": [0.1, 0.2, 0.3, 0.4]})
+
+
+def landed(world: SimpleNamespace, *rows: tuple[str, float, int]) -> pd.DataFrame:
+    known = [world.start + timedelta(hours=hours) for *_, hours in rows]
+    return pd.DataFrame(
+        {"flight": [key for key, *_ in rows], "late": [late for _, late, _ in rows], "known_time": known}
+    ).astype({"known_time": "datetime64[ns, UTC]"})
+
+
+def attached(world: SimpleNamespace, window: pd.DataFrame, labels: pd.DataFrame, *, hours: int) -> list[float]:
+    as_of = world.start + timedelta(hours=hours)
+    return attach(window, labels, key="flight", label="late", as_of=as_of)["label"].tolist()
+
+
+def test_a_label_counts_from_the_moment_at_which_it_is_known(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    labels = landed(world, ("a", 1, 5), ("b", 0, 6))
+    assert np.isnan(attached(world, window, labels, hours=4)).all()
+    np.testing.assert_array_equal(attached(world, window, labels, hours=5), [1, np.nan, np.nan, 1])
+    np.testing.assert_array_equal(attached(world, window, labels, hours=6), [1, 0, np.nan, 1])
+
+
+def test_the_last_known_label_wins_wherever_it_stands(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    labels = landed(world, ("a", 0, 9), ("a", 1, 5), ("b", 1, 5), ("b", 0, 5))
+    assert attached(world, window, labels, hours=8)[:2] == [1, 0]
+    assert attached(world, window, labels, hours=9)[:2] == [0, 0]
+
+
+def test_a_label_without_a_value_is_none(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    labels = landed(world, ("a", 1, 5), ("a", np.nan, 6))
+    assert attached(world, window, labels, hours=8)[0] == 1
+
+
+def test_no_labels_at_all_leave_the_window_whole(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    assert np.isnan(attached(world, window, landed(world), hours=8)).all()
+
+
+def test_a_table_without_the_column_is_named(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    with pytest.raises(SourceMissing, match="late"):
+        attached(world, window, landed(world).drop(columns="late"), hours=8)

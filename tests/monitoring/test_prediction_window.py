@@ -1,0 +1,150 @@
+"""Windows over the prediction log."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from baton.core.errors import EmptyWindow, IntegrityBroken
+from baton.monitoring.prediction_window import PredictionLog, features_of, read_predictions
+
+DAY = timedelta(days=1)
+
+
+def test_a_window_holds_its_first_moment_and_not_its_last(world: SimpleNamespace, tmp_path: Path) -> None:
+    world.write(tmp_path, "a.parquet", world.answered(world.features(30, seed=1), days=3))
+    rows = read_predictions(tmp_path, start=world.start + DAY, end=world.start + 2 * DAY)
+    assert len(rows) == 10
+    assert rows["moment"].min() == world.start + DAY
+    assert rows["moment"].max() < world.start + 2 * DAY
+
+
+def test_times_are_aware_utc_and_rows_are_in_order(world: SimpleNamespace, tmp_path: Path) -> None:
+    rows = world.answered(world.features(20, seed=1), days=2)
+    world.write(tmp_path, "a.parquet", rows.sample(frac=1, random_state=0))
+    read = read_predictions(tmp_path, start=world.start, end=world.start + 2 * DAY)
+    assert str(read["moment"].dt.tz) == "UTC"
+    assert read["moment"].is_monotonic_increasing
+
+
+def test_the_newest_answer_of_one_entity_and_moment_counts(world: SimpleNamespace, tmp_path: Path) -> None:
+    first = world.answered(world.features(10, seed=1), days=1)
+    again = first.assign(served_at=first["served_at"] + pd.Timedelta(seconds=5), score=0.5)
+    # The newer one lies in the file that sorts first.
+    world.write(tmp_path, "b.parquet", first)
+    world.write(tmp_path, "a.parquet", again)
+    read = read_predictions(tmp_path, start=world.start, end=world.start + DAY)
+    assert len(read) == 10
+    assert (read["score"] == 0.5).all()
+
+
+def test_a_shadow_stands_beside_the_champion_and_digest_picks_one(world: SimpleNamespace, tmp_path: Path) -> None:
+    champion = world.answered(world.features(10, seed=1), days=1)
+    world.write(tmp_path, "a.parquet", champion)
+    world.write(tmp_path, "b.parquet", champion.assign(cohort="shadow", digest="b" * 64))
+    assert len(read_predictions(tmp_path, start=world.start, end=world.start + DAY)) == 20
+    assert len(read_predictions(tmp_path, start=world.start, end=world.start + DAY, digest=world.digest)) == 10
+
+
+def test_rows_that_name_no_entity_are_all_kept(world: SimpleNamespace, tmp_path: Path) -> None:
+    rows = world.answered(world.features(10, seed=1), days=1).assign(entity="", moment=pd.Timestamp(world.start))
+    world.write(tmp_path, "a.parquet", rows)
+    assert len(read_predictions(tmp_path, start=world.start, end=world.start + DAY)) == 10
+
+
+def test_a_log_without_files_is_an_empty_window(world: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(EmptyWindow, match="no predictions"):
+        read_predictions(tmp_path / "nowhere", start=world.start, end=world.start + DAY)
+
+
+def test_a_window_without_length_is_refused(world: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(EmptyWindow, match="not before"):
+        read_predictions(tmp_path, start=world.start, end=world.start)
+
+
+def test_a_quiet_window_has_columns_and_no_rows(world: SimpleNamespace, tmp_path: Path) -> None:
+    world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
+    rows = read_predictions(tmp_path, start=world.start + 5 * DAY, end=world.start + 6 * DAY)
+    assert rows.empty
+    assert list(features_of(rows).columns) == ["delay", "weekday", "gust", "carrier"]
+
+
+def test_unfinished_files_are_left_alone_and_broken_ones_are_named(world: SimpleNamespace, tmp_path: Path) -> None:
+    world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
+    (tmp_path / ".b.parquet").write_bytes(b"half")
+    (tmp_path / "_tmp").mkdir()
+    (tmp_path / "_tmp" / "c.parquet").write_bytes(b"half")
+    assert len(read_predictions(tmp_path, start=world.start, end=world.start + DAY)) == 10
+    (tmp_path / "d.parquet").write_bytes(b"half")
+    with pytest.raises(IntegrityBroken, match=r"d\.parquet"):
+        read_predictions(tmp_path, start=world.start, end=world.start + DAY)
+
+
+def test_a_file_that_goes_away_while_reading_is_left_out(
+    world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
+    goes = world.write(
+        tmp_path, "b.parquet", world.answered(world.features(10, seed=2), days=1, start=world.start + DAY)
+    )
+    listed = Path.rglob
+
+    def listing(folder: Path, pattern: str) -> list[Path]:
+        found = list(listed(folder, pattern))
+        goes.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "rglob", listing)
+    assert len(read_predictions(tmp_path, start=world.start, end=world.start + 3 * DAY)) == 10
+
+
+def test_a_feature_that_was_missing_all_day_fits_the_other_days(world: SimpleNamespace, tmp_path: Path) -> None:
+    world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
+    empty = world.answered(world.features(10, seed=2), days=1, start=world.start + DAY)
+    empty["feature.delay"] = None
+    empty["feature.carrier"] = None
+    world.write(tmp_path, "b.parquet", empty)
+    rows = read_predictions(tmp_path, start=world.start, end=world.start + 2 * DAY)
+    assert rows["feature.delay"].isna().sum() == 10
+    assert rows["feature.delay"].dtype == float
+
+
+def test_a_log_reads_new_and_changed_files_only(
+    world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import baton.monitoring.prediction_window as module
+
+    read: list[str] = []
+    real = module._read
+    monkeypatch.setattr(module, "_read", lambda path: (read.append(path.name), real(path))[1])
+    log = PredictionLog(folder=tmp_path)
+    world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
+    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 10
+    world.write(tmp_path, "b.parquet", world.answered(world.features(10, seed=2), days=1, start=world.start + DAY))
+    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 20
+    world.write(tmp_path, "a.parquet", world.answered(world.features(12, seed=1), days=1))
+    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 22
+    (tmp_path / "b.parquet").unlink()
+    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 12
+    assert read == ["a.parquet", "b.parquet", "a.parquet"]
+
+
+def test_a_daily_look_at_four_weeks_is_quick(world: SimpleNamespace, tmp_path: Path) -> None:
+    for day in range(29):
+        rows = world.answered(world.features(900, seed=day), days=1, start=world.start + day * DAY)
+        world.write(tmp_path, f"{day:02d}.parquet", rows)
+    log = PredictionLog(folder=tmp_path)
+    log.read(start=world.start, end=world.start + 28 * DAY)
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        rows = log.read(start=world.start + DAY, end=world.start + 29 * DAY)
+        took.append(time.perf_counter() - began)
+    assert len(rows) == 28 * 900
+    # 0.05 s on two cores; the bound leaves room for a busy machine.
+    assert min(took) < 0.5

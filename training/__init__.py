@@ -1,0 +1,1 @@
+"""Training: a frozen snapshot comes in; a fitted model and its evaluation on unseen rows go out."""

@@ -1,0 +1,80 @@
+"""What a model may see and what it is judged on: the past to train, the newest days to judge.
+
+    rows   ───────────────────────────────┬──────────── holdout ───────────┐
+    labels known before holdout_start ────┘                               as_of
+
+A row whose label came after the holdout began is in neither part: in
+production it could not have been trained on, and it is too old to judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from baton.core.errors import EmptyWindow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from baton.core.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A snapshot cut in time; both parts are ordered by prediction moment and id."""
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    holdout_start: datetime
+
+
+def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
+    """Cut a snapshot into rows to train on and the newest `holdout_days` to judge on.
+
+    Args:
+        frame: Snapshot rows, in any order; `label_known` says when each label came.
+        spec: Names the moment column, the window and the holdout.
+        as_of: End of the holdout; nothing known later is used.
+
+    Raises:
+        EmptyWindow: No row is left to judge on, or fewer than
+            `training.minimum_rows` to train on.
+    """
+    moment = spec.prediction.moment
+    start = as_of - timedelta(days=spec.training.holdout_days)
+    rows = frame.sort_values([moment, spec.prediction.id], kind="stable")
+    inside = (rows[moment] >= start) & (rows[moment] < as_of) & (rows["label_known"] <= as_of)
+    usable = rows["label_known"] < start
+    if spec.training.window_days is not None:
+        usable &= rows[moment] >= start - timedelta(days=spec.training.window_days)
+    train, holdout = rows[usable].reset_index(drop=True), rows[inside].reset_index(drop=True)
+    _check_rows(frame, train, holdout, spec, start=start, as_of=as_of)
+    return Split(train=train, holdout=holdout, holdout_start=start)
+
+
+def _check_rows(
+    frame: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    spec: ModelSpec,
+    *,
+    start: datetime,
+    as_of: datetime,
+) -> None:
+    moments = frame[spec.prediction.moment]
+    span = f"the snapshot spans {moments.min()} to {moments.max()}" if len(frame) else "the snapshot is empty"
+    if holdout.empty:
+        raise EmptyWindow(
+            what="no labelled rows to judge on",
+            why=f"the holdout is {start.isoformat()} to {as_of.isoformat()}, but {span}",
+            fix="choose an as_of inside the data, or a longer training.holdout_days",
+        )
+    if len(train) < spec.training.minimum_rows:
+        raise EmptyWindow(
+            what=f"{len(train)} rows to train on",
+            why=f"training.minimum_rows is {spec.training.minimum_rows}, labels must be known before"
+            f" {start.isoformat()}, and {span}",
+            fix="choose a later as_of, a shorter training.holdout_days or a longer training.window_days",
+        )

@@ -1,0 +1,104 @@
+"""What data tests mean for a batch: which rows may go on, which are set aside, and whether the batch stops here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from baton.core.snapshot import DataReport, Failure
+from baton.core.spec import TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REASON = "reason"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one expectation found in a batch; `places` are the positions of the rows that it did not expect."""
+
+    expectation: str
+    column: str | None
+    severity: str
+    met: bool
+    unexpected: int = 0
+    places: tuple[int, ...] = ()
+    examples: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A batch after its data tests: the report, the rows that may go on and those set aside with their `reason`.
+
+    Where the report has not passed, nothing may go on, whatever `good` holds.
+    """
+
+    report: DataReport
+    good: pd.DataFrame
+    bad: pd.DataFrame
+
+
+def sort_out(
+    table: str, spec: TableSpec, rows: pd.DataFrame, findings: Sequence[Finding], *, batch: str, suite: str
+) -> Checked:
+    """Apply each finding's severity to a batch.
+
+    `warn` is noted, `quarantine` sets the unexpected rows aside, `stop` stops
+    the batch. A quarantine without rows to set aside (a mean, a row count, an
+    expectation that could not be computed) stops too, and so does a batch of
+    which more than `quarantine_limit` would be set aside, at least one row.
+    """
+    failures = [_failure(finding) for finding in findings if not finding.met]
+    reasons = _reasons([f for f in findings if not f.met and f.severity == "quarantine"])
+    allowed = max(1, math.floor(spec.quarantine_limit * len(rows)))
+    if len(reasons) > allowed:
+        failures.append(_too_many(len(reasons), len(rows), allowed, spec.quarantine_limit))
+    places = sorted(reasons)
+    bad = rows.iloc[places].assign(**{REASON: ["; ".join(reasons[place]) for place in places]})
+    report = DataReport(
+        table=table,
+        batch=batch,
+        suite=suite,
+        rows=len(rows),
+        expectations=len(findings),
+        failures=tuple(failures),
+        quarantined=len(bad),
+    )
+    kept = [place for place in range(len(rows)) if place not in reasons] if places else slice(None)
+    return Checked(report=report, good=rows.iloc[kept], bad=bad)
+
+
+def _failure(finding: Finding) -> Failure:
+    helpless = finding.severity == "quarantine" and not finding.places
+    return Failure(
+        expectation=finding.expectation,
+        column=finding.column,
+        severity="stop" if helpless else finding.severity,
+        unexpected=finding.unexpected,
+        examples=finding.examples,
+        detail=f"{finding.detail}; no single row can be set aside" if helpless else finding.detail,
+    )
+
+
+def _reasons(findings: Sequence[Finding]) -> dict[int, list[str]]:
+    """Give, for each row to set aside, why."""
+    reasons: dict[int, list[str]] = {}
+    for finding in findings:
+        for place in finding.places:
+            reasons.setdefault(place, []).append(finding.detail)
+    return reasons
+
+
+def _too_many(bad: int, rows: int, allowed: int, limit: float) -> Failure:
+    return Failure(
+        expectation="quarantine_limit",
+        column=None,
+        severity="stop",
+        unexpected=bad,
+        examples=(),
+        detail=f"{bad} of {rows} rows would be set aside, {allowed} are allowed (quarantine_limit {limit})",
+    )
