@@ -34,7 +34,7 @@ REPEATS = int(os.environ.get("REPEATS", "1"))
 def bare(home: Path) -> None:
     """Do the loop's work in a plain script."""
     from baton.compose import platform
-    from baton.flows import challenge, landing_run
+    from baton.flows import challenge, landing_run, sealing
     from baton.flows.run_record import run_key
 
     baton = platform(PROJECT, home=home)
@@ -42,7 +42,7 @@ def bare(home: Path) -> None:
         landing_run.land(baton, landing_run.read(baton), as_of=as_of)
         snapshot = challenge.freeze(baton, as_of=as_of)
         learned = challenge.learn(baton, baton.spec, snapshot, as_of=as_of)
-        sealed = challenge.seal(baton, baton.spec, snapshot, learned)
+        sealed = sealing.seal(baton, baton.spec, snapshot, learned)
         judgement = challenge.judge(baton, baton.spec, learned, sealed, as_of=as_of)
         version = challenge.register(
             baton,

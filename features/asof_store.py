@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,13 +116,9 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
 
         def run() -> pa.Table:
             times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            rows = pq.read_table(data_source.path, columns=[*join_key_columns, *feature_name_columns, *times])
-            frame = rows.to_pandas()
-            known = pd.concat([pd.Series(nanoseconds(frame[t])) for t in times], axis=1).max(axis=1)
-            inside = (known <= pd.Timestamp(end_date).value) & (known >= pd.Timestamp(start_date).value)
-            newest = frame[inside.to_numpy()].sort_values(times, kind="stable")
-            newest = newest.drop_duplicates(join_key_columns, keep="last").dropna(subset=join_key_columns)
-            return pa.Table.from_pandas(newest, preserve_index=False)
+            frame = _known_between(data_source, [*join_key_columns, *feature_name_columns], times, start_date, end_date)
+            newest = frame.sort_values(times, kind="stable").drop_duplicates(join_key_columns, keep="last")
+            return pa.Table.from_pandas(newest.dropna(subset=join_key_columns), preserve_index=False)
 
         return AsofJob(run)
 
@@ -136,22 +133,28 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> AsofJob:
-        """Give every value with an event time from `start_date` to `end_date`."""
+        """Give every value known from `start_date` to `end_date`."""
 
         def run() -> pa.Table:
             times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            frame = pq.read_table(
-                data_source.path, columns=[*join_key_columns, *feature_name_columns, *times]
-            ).to_pandas()
-            events = pd.to_datetime(frame[timestamp_field], utc=True)
-            inside = pd.Series(True, index=frame.index)
-            if start_date is not None:
-                inside &= events >= start_date
-            if end_date is not None:
-                inside &= events <= end_date
-            return pa.Table.from_pandas(frame[inside], preserve_index=False)
+            frame = _known_between(data_source, [*join_key_columns, *feature_name_columns], times, start_date, end_date)
+            return pa.Table.from_pandas(frame, preserve_index=False)
 
         return AsofJob(run)
+
+
+def _known_between(
+    source: Any, columns: list[str], times: list[str], start: datetime | None, end: datetime | None
+) -> pd.DataFrame:
+    """Read the values of a source that became known in a stretch of time, both ends included."""
+    frame: pd.DataFrame = pq.read_table(source.path, columns=[*columns, *times]).to_pandas()
+    known = np.max([nanoseconds(frame[time]) for time in times], axis=0)
+    inside = np.ones(len(frame), dtype=np.bool_)
+    if start is not None:
+        inside &= known >= pd.Timestamp(start).value
+    if end is not None:
+        inside &= known <= pd.Timestamp(end).value
+    return frame[inside]
 
 
 def _as_known(rows: pd.DataFrame, view: Any, wanted: list[str]) -> pd.DataFrame:

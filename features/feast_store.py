@@ -158,6 +158,8 @@ class FeastFeatureStore:
                 registry={"registry_type": "sql", "path": f"sqlite:///{self._folder / 'registry.db'}"},
                 online_store={"type": "sqlite", "path": str(self._folder / "online.db")},
                 offline_store={"type": "baton.features.asof_store.AsofOfflineStore"},
+                # Only the newest value of each entity goes online; by default Feast reads all history to find it.
+                materialization={"pull_latest_features": True},
                 entity_key_serialization_version=3,
             )
         )

@@ -158,6 +158,8 @@ class Landing:
     def _clear(self, batch: Batch, kind: str) -> None:
         """Remove what a dead process left beyond the watermark, unless this batch writes the very same pieces."""
         begin = "" if batch.since is None else batch.since.strftime(STAMP)
+        for file in (self._folder / kind / batch.table).glob(".*.tmp"):
+            file.unlink()
         for file in (self._folder / kind / batch.table).glob("*.parquet"):
             if file.name >= begin and file.name != _piece(batch, _midnight(file.name)):
                 file.unlink()

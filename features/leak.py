@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from baton.core.errors import DataRefused, listed
-from baton.core.spec import ModelSpec
+from baton.core.spec import ModelSpec, ViewSpec
 from baton.features.source import Definitions
 
 # Enough to find a join that is wrong in 1 row of 50 with 98 % probability.
@@ -58,7 +58,8 @@ def audit_join(
     for last in sorted({*drawn.tolist(), len(ordered) - 1}):
         sample = ordered.iloc[max(0, last + 1 - rows // moments) : last + 1]
         now = sample["moment"].iloc[-1]
-        for name, count in leaks(sample, known_at(now, spec, tables, definitions), names=spec.features.names).items():
+        reference = known_at(now, spec, tables, definitions, ids=sample["id"])
+        for name, count in leaks(sample, reference, names=spec.features.names).items():
             found[name] = found.get(name, 0) + count
     if found:
         columns = [f"{name} in {count} rows" for name, count in found.items()]
@@ -71,12 +72,17 @@ def audit_join(
 
 
 def known_at(
-    now: pd.Timestamp, spec: ModelSpec, tables: Mapping[str, pd.DataFrame], definitions: Definitions
+    now: pd.Timestamp,
+    spec: ModelSpec,
+    tables: Mapping[str, pd.DataFrame],
+    definitions: Definitions,
+    *,
+    ids: pd.Series,
 ) -> pd.DataFrame:
-    """Compute the features of every request row as they stood at `now` or at the row's own earlier moment.
+    """Compute the features of some rows from nothing but what was known by `now`, each as of its own moment.
 
-    This is the reference: slow, by pandas' own `merge_asof`, from rows known by
-    `now` alone. The index is the id.
+    This is the reference: slow, and joined by pandas' own `merge_asof`. The
+    index is the id; a row that was not known by `now` is not in it.
     """
     # Known at the moment itself still counts, and `as_of` is exclusive.
     as_of = now + pd.Timedelta(1, unit="us")
@@ -84,27 +90,36 @@ def known_at(
         name: table[table[spec.source.tables[name].known_time] < as_of].reset_index(drop=True)
         for name, table in tables.items()
     }
-    moment = spec.prediction.moment
+    name, moment, features = spec.prediction.id, spec.prediction.moment, spec.features
     rows = definitions.request(known)
-    recent = rows[rows[moment] <= now].sort_values(moment, kind="stable").tail(ROWS)
-    for name, values in definitions.views(known, as_of=as_of.to_pydatetime()).items():
-        view = spec.features.views[name]
-        history = values[values[view.entity].isin(recent[view.entity])]
-        recent = pd.merge_asof(
-            recent,
-            history.sort_values("event_timestamp", kind="stable").rename(columns={"event_timestamp": f"_{name}"}),
-            left_on=moment,
-            right_on=f"_{name}",
-            by=view.entity,
-            tolerance=None if view.ttl is None else pd.Timedelta(view.ttl),
-        )
-    return recent.set_index(spec.prediction.id)
+    rows = rows.loc[rows[name].isin(ids), list(dict.fromkeys([name, moment, *features.entities, *features.request]))]
+    rows = rows.sort_values(moment, kind="stable")
+    views = definitions.views(known, as_of=as_of.to_pydatetime())
+    for view, values in views.items():
+        rows = _looked_up(rows, values, features.views[view], moment=moment)
+    return rows.set_index(name)
+
+
+def _looked_up(rows: pd.DataFrame, values: pd.DataFrame, view: ViewSpec, *, moment: str) -> pd.DataFrame:
+    columns = [view.entity, "event_timestamp", *view.values]  # noqa: PD011 - a field of the spec, not a frame
+    history = values.loc[values[view.entity].isin(rows[view.entity]), columns]
+    joined = pd.merge_asof(
+        rows,
+        history.sort_values("event_timestamp", kind="stable"),
+        left_on=moment,
+        right_on="event_timestamp",
+        by=view.entity,
+        tolerance=None if view.ttl is None else pd.Timedelta(view.ttl),
+    )
+    return joined.drop(columns="event_timestamp") if moment != "event_timestamp" else joined
 
 
 def leaks(rows: pd.DataFrame, reference: pd.DataFrame, *, names: tuple[str, ...]) -> dict[str, int]:
     """Count, by column, the rows whose feature is not the reference's; columns that agree are left out."""
-    expected = reference.reindex(rows["id"])
-    counts = {}
+    known = rows["id"].isin(reference.index)
+    # A row that was not there at its own moment could not have been predicted.
+    counts = {} if known.all() else {"the row itself": int((~known).sum())}
+    rows, expected = rows[known], reference.loc[rows["id"][known]]
     for name in names:
         if pd.api.types.is_numeric_dtype(rows[name]):
             one, other = rows[name].to_numpy(np.float64), expected[name].to_numpy(np.float64)

@@ -49,7 +49,15 @@ def start_detached(folder: Path, programs: Sequence[Program], *, on_ready: Ready
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    _await_ready(supervisor, programs, process, log=folder / LOG, on_ready=on_ready)
+    try:
+        _await_ready(supervisor, programs, process, log=folder / LOG, on_ready=on_ready)
+    except BaseException:
+        # Ctrl-C while waiting means that they are not wanted.
+        process.terminate()
+        process.wait()
+        raise
+    # It lives on without its parent: nothing is to warn that nobody has waited for it.
+    process.returncode = 0
     return process.pid
 
 

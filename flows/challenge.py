@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baton.core.bundle import Field
 from baton.core.release import Release
 from baton.core.run import Run
 from baton.core.spec import ModelSpec, spec_from
 from baton.flows.run_record import code_digest
+from baton.flows.sealing import Sealed
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from baton.compose import Platform
-    from baton.core.bundle import Bundle
     from baton.core.evaluation import Evaluation
     from baton.core.ledger_entry import LedgerEntry
     from baton.core.snapshot import Snapshot
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from baton.packaging.reader import Contents
     from baton.packaging.scorer import Scorer
     from baton.training.fit import Fitted
-
-# The profile's comparable parts are months: shorter ones differ by weather alone.
-PART_DAYS = 28
-# Evaluated and golden rows of a bundle come from the holdout, evenly spread.
-GOLDEN_ROWS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +53,6 @@ class Learned:
     def labels(self) -> NDArray[np.float64]:
         """The holdout's labels, 0 or 1."""
         return self.holdout["label"].to_numpy(dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """The refit's bundle, which is served, and the twin's, which later challengers are judged against."""
-
-    bundle: Bundle
-    twin: Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,37 +97,20 @@ def learn(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, as_of: dat
 
     rows = frame(snapshot)
     parts = split(rows, spec, as_of=as_of)
-    threads = platform.settings.threads
-    twin = fit(spec, parts.train, threads=threads)
     everything = known(rows, spec, as_of=as_of)
+    # Two fits side by side, one thread each: a fit on two threads waits for
+    # the slower one at every split, and on busy cores takes ten times as long.
+    with ThreadPoolExecutor(platform.settings.fits) as pool:
+        twin, refit = pool.map(lambda part: fit(spec, part, threads=1), (parts.train, everything))
     return Learned(
         twin=twin,
-        refit=fit(spec, everything, threads=threads),
+        refit=refit,
         evaluation=evaluate(twin, parts.holdout, spec),
         known=everything,
         holdout=parts.holdout,
         holdout_start=parts.holdout_start,
         scores=predict(twin, parts.holdout),
     )
-
-
-def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learned) -> Sealed:
-    """Export twin and refit with their parity proofs, and seal each into a bundle."""
-    twin = _seal(platform, spec, learned, learned.twin, facts={"part": "twin", "snapshot": snapshot.digest})
-    bundle = _seal(
-        platform,
-        spec,
-        learned,
-        learned.refit,
-        facts={
-            "part": "refit",
-            "snapshot": snapshot.digest,
-            "as_of": snapshot.as_of,
-            "twin": twin.digest,
-            "twin_trained_until": learned.twin.trained_until,
-        },
-    )
-    return Sealed(bundle=bundle, twin=twin)
 
 
 def judge(platform: Platform, spec: ModelSpec, learned: Learned, sealed: Sealed, *, as_of: datetime) -> Judgement:
@@ -281,57 +251,6 @@ def scorer(model: Contents) -> Scorer:
     from baton.packaging.scorer import Scorer
 
     return Scorer(model.files[MODEL])
-
-
-def _seal(platform: Platform, spec: ModelSpec, learned: Learned, fitted: Fitted, *, facts: Mapping[str, Any]) -> Bundle:
-    from baton.core.profile import profile
-    from baton.packaging.seal import seal as seal_bundle
-    from baton.training.fit import predict
-
-    names = list(spec.features.names)
-    return seal_bundle(
-        platform.twins if facts["part"] == "twin" else platform.bundles,
-        model=spec.name,
-        model_digest=fitted.digest,
-        pipeline=fitted.pipeline,
-        fields=_fields(spec, learned.known),
-        profile=profile(
-            learned.known[names],
-            predict(fitted, learned.known),
-            text=spec.features.text,
-            parts=_parts(learned.known, spec),
-        ),
-        holdout=learned.holdout[names],
-        golden=learned.holdout[names].iloc[:: max(len(learned.holdout) // GOLDEN_ROWS, 1)].head(GOLDEN_ROWS),
-        facts={
-            **facts,
-            "trained_from": fitted.trained_from,
-            "trained_until": fitted.trained_until,
-            "rows": fitted.rows,
-            "base_rate": fitted.base_rate,
-            "config": spec.digest,
-            "metrics": {name: measure.value for name, measure in learned.evaluation.metrics.items()},
-        },
-    )
-
-
-def _fields(spec: ModelSpec, rows: pd.DataFrame) -> tuple[Field, ...]:
-    text = set(spec.features.text)
-    return tuple(
-        Field(name=name, kind="text", known=tuple(sorted(set(rows[name]) - {""})))
-        if name in text
-        else Field(name=name, kind="number")
-        for name in spec.features.names
-    )
-
-
-def _parts(rows: pd.DataFrame, spec: ModelSpec) -> NDArray[np.int64]:
-    """Number the comparable parts of the reference, newest 0; a part cut short at the old end belongs to none."""
-    moments = rows[spec.prediction.moment]
-    days = ((moments.max() - moments).dt.total_seconds() // 86_400).to_numpy(dtype=np.int64)
-    parts = days // PART_DAYS
-    whole = (int(days.max()) + 1) // PART_DAYS
-    return np.where(parts < whole, parts, -1)
 
 
 def _window(spec: ModelSpec) -> dict[str, Any]:

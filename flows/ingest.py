@@ -26,7 +26,7 @@ def ingest_flow(project: str, as_of: str | None = None, home: str | None = None)
         Rows landed and quarantined, and the failed expectations by table.
     """
     baton = platform(Path(project), home=Path(home) if home else None)
-    moment = datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)
+    moment = (datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)).astimezone(timezone.utc)
     landed = land(baton, read(baton), as_of=moment)
     table = [
         {"table": r.table, "batch": r.batch, "rows": r.rows, "quarantined": r.quarantined, "failures": len(r.failures)}

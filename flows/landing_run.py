@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from baton.compose import Platform
+    from baton.features.landing import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +49,16 @@ def land(platform: Platform, tables: dict[str, pd.DataFrame], *, as_of: datetime
             it was, and the other tables are landed.
     """
     reports = []
-    for name, batch in platform.landing.pending(tables, as_of=as_of).items():
-        checked = platform.data_tests.check(name, batch.rows, batch=f"{batch.since:%Y-%m-%d} to {batch.until:%Y-%m-%d}")
-        reports.append(checked.report)
-        if not checked.report.passed:
+    for batch in platform.landing.pending(tables, as_of=as_of).values():
+        if batch.rows.empty:
+            # Nothing to test; the watermark still moves.
+            platform.landing.land(batch, batch.rows)
             continue
-        platform.landing.quarantine(name, checked.bad)
-        platform.landing.land(batch, checked.good)
+        checked = platform.data_tests.check(batch.table, batch.rows, batch=_named(batch))
+        reports.append(checked.report)
+        if checked.report.passed:
+            platform.landing.quarantine(batch, checked.bad)
+            platform.landing.land(batch, checked.good)
     stopped = [report for report in reports if not report.passed]
     if stopped:
         raise DataRefused(
@@ -63,6 +67,11 @@ def land(platform: Platform, tables: dict[str, pd.DataFrame], *, as_of: datetime
             fix=f"open {platform.data_tests.build_docs()}, mend the source and ingest again",
         )
     return Landed(as_of=as_of, reports=tuple(reports))
+
+
+def _named(batch: Batch) -> str:
+    since = f"{batch.since:%Y-%m-%d} to " if batch.since else "until "
+    return f"{since}{batch.until:%Y-%m-%d}"
 
 
 def _first(report: DataReport) -> str:

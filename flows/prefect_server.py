@@ -8,7 +8,7 @@ event alone promotes nothing, since nobody is asked who sent it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ LOOK_SECONDS = 0.25
 ORPHANED = "The process that ran it is gone; the runner has been started again."
 # An in-process server counts these seconds from its start, on a machine that may be busy.
 STARTUP_SECONDS = 120
+ALIVE = ("PENDING", "RUNNING", "CANCELLING")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # What the automation hands the retraining flow; the project is the deployment's own.
 PARAMETERS = {
     "trigger": "{{ event.payload.reason }}",
@@ -44,7 +46,7 @@ class FlowRunSeen:
     @property
     def finished(self) -> bool:
         """Whether it will not change any more."""
-        return self.state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        return self.state in ENDED
 
 
 @contextmanager
@@ -102,7 +104,10 @@ def emit_drift(model: str, *, key: str, as_of: str, reason: str) -> None:
 
 
 def ensure_automation(deployment_id: str, model: str) -> str:
-    """Make a model's drift start its retraining deployment, once however often this is called; gives the id."""
+    """Make a model's drift start its retraining deployment, once however often this is called; gives the id.
+
+    An automation that a person has paused stays paused.
+    """
     from prefect.events.schemas.automations import AutomationCore
 
     wanted = AutomationCore.model_validate(_automation(deployment_id, model))
@@ -121,7 +126,7 @@ def ensure_automation(deployment_id: str, model: str) -> str:
 def flow_runs(deployment_id: str) -> tuple[FlowRunSeen, ...]:
     """Give a deployment's runs that have begun or ended, newest first; scheduled ones are left out."""
     with _client() as client:
-        return tuple(_seen(run) for run in _runs(client, deployment_id) if run.state_type.value != "SCHEDULED")
+        return tuple(_seen(run) for run in _runs(client, deployment_id, states=ALIVE + ENDED))
 
 
 def wait_for_run(deployment_id: str, *, key: str, timeout_seconds: float) -> FlowRunSeen:
@@ -153,8 +158,7 @@ def orphans_crashed(deployment_id: str) -> int:
     from prefect.states import Crashed
 
     with _client() as client:
-        alive = {"RUNNING", "PENDING", "CANCELLING"}
-        orphans = [run for run in _runs(client, deployment_id) if run.state_type.value in alive]
+        orphans = _runs(client, deployment_id, states=ALIVE)
         for run in orphans:
             client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
         return len(orphans)
@@ -184,7 +188,7 @@ def _automation(deployment_id: str, model: str) -> dict[str, Any]:
 
 
 def _comparable(automation: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = automation.model_dump(mode="json", include={"name", "enabled", "trigger", "actions"})
+    fields: dict[str, Any] = automation.model_dump(mode="json", include={"name", "trigger", "actions"})
     # The server gives a trigger an id of its own.
     fields["trigger"].pop("id", None)
     return fields
@@ -199,12 +203,19 @@ def _written(client: Any, event_id: str) -> bool:
     return bool(answer.json()["events"])
 
 
-def _runs(client: Any, deployment_id: str) -> list[Any]:
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+def _runs(client: Any, deployment_id: str, *, states: Sequence[str]) -> list[Any]:
+    from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import FlowRunSort
 
-    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
-    return list(client.read_flow_runs(deployment_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_DESC))
+    return list(
+        client.read_flow_runs(
+            deployment_filter=filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployment_id])),
+            flow_run_filter=filters.FlowRunFilter(
+                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states)))
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        )
+    )
 
 
 def _seen(run: Any) -> FlowRunSeen:

@@ -38,9 +38,9 @@ class ProcessRecord:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < SAME_START_SECONDS
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return process if same and alive else None
         except psutil.Error:
             return None
+        return process if same and alive else None
 
 
 def record(path: Path, pid: int) -> None:
@@ -76,8 +76,8 @@ def marked(mark: str) -> list[psutil.Process]:
 def stop_marked(mark: str, *, grace_seconds: float) -> int:
     """Ask every process whose mark begins so to end, and give how many there were.
 
-    Those that have not ended after the grace are ended. They are looked for again and again, since a server may start another
-    process while it is being stopped.
+    Those that have not ended after the grace are killed. They are looked for
+    again and again, since a server may start another process while it stops.
     """
     found = marked(mark)
     _signal(found, signal.SIGTERM)

@@ -95,6 +95,7 @@ class Replay:
         )
         if "version" in outcome:
             verdict = self.platform.ledger.verdict(outcome["verdict"])
+            assert verdict is not None  # it is stored before its version is registered
             title = f"version {outcome['version']}, {trigger}, {as_of:%-d %B}"
             self.diary.verdicts.append(Judged(title=title, verdict=verdict))
             kind = EventKind.PROMOTED if outcome["epoch"] else EventKind.REFUSED
@@ -127,7 +128,7 @@ class Replay:
         return asked
 
     def _day(self, day: date, asked: pd.DataFrame, parts: Step) -> None:
-        moments = asked[self.platform.spec.prediction.moment]
+        moments = asked["moment"]
         today = asked[(moments >= self.midnight(day)) & (moments < self.midnight(day + timedelta(days=1)))]
         if day.day == 1 and self._is_due(day):
             outcome = self.retrain_under_fire(SCHEDULE, today.head(1), as_of=self.midnight(day))

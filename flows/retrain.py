@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from baton.compose import Platform, platform
 from baton.core.digest import digest_of
-from baton.flows import challenge
+from baton.flows import challenge, sealing
 from baton.flows.run_record import Record, recall, remember, run_key
 from baton.flows.triggers import Claim, Trigger, Triggers
 from baton.registry.verdict_text import verdict_markdown
@@ -32,7 +32,7 @@ ON_A_SERVER: Mapping[str, Any] = {**IN_MEMORY, "retries": 2, "retry_delay_second
 
 freeze = task(challenge.freeze, name="freeze snapshot", **IN_MEMORY)
 learn = task(challenge.learn, name="fit and evaluate", **IN_MEMORY)
-seal = task(challenge.seal, name="export and seal", **IN_MEMORY)
+seal = task(sealing.seal, name="export and seal", **IN_MEMORY)
 judge = task(challenge.judge, name="judge", **IN_MEMORY)
 register = task(challenge.register, name="register version", **ON_A_SERVER)
 settle = task(challenge.settle, name="promote", **ON_A_SERVER)
@@ -63,7 +63,7 @@ def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
         another run has the trigger.
     """
     baton = platform(Path(project), home=Path(home) if home else None)
-    moment = datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)
+    moment = (datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)).astimezone(timezone.utc)
     asked = Trigger(
         model=baton.spec.name,
         key=key or digest_of([trigger, moment.date(), overrides or {}]),

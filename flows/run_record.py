@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import baton
 from baton.core.digest import canonical_json, digest_of, digest_of_file
@@ -98,7 +98,7 @@ def record_from_json(content: bytes | str) -> Record:
     return Record(**fields)
 
 
-def _evaluation(fields: dict[str, object]) -> Evaluation:
+def _evaluation(fields: dict[str, Any]) -> Evaluation:
     metrics = {name: Measure(**measure) for name, measure in fields["metrics"].items()}
     slices = tuple(Slice(**{**part, "measure": Measure(**part["measure"])}) for part in fields["slices"])
     return Evaluation(**{**fields, "metrics": metrics, "slices": slices})

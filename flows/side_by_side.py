@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from baton.compose import Platform
+    from baton.monitoring.performance import Metric
     from baton.packaging.reader import Contents
+
+METRICS: tuple[Metric, Metric] = ("log_loss", "auc")
 
 
 def month_beside(
@@ -41,16 +44,17 @@ def month_beside(
     from baton.monitoring.performance import compare
 
     spec = platform.spec
-    stale_scores = dict(zip(asked[spec.prediction.id], score(stale, asked), strict=True))
+    stale_scores = dict(zip(asked["id"], score(stale, asked), strict=True))
     labels = platform.landing.read(spec.label.table, as_of=as_of)
     rows = attach(answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of).dropna(
         subset=["label"]
     )
     rows = rows.assign(stale=rows["entity"].map(stale_scores)).rename(columns={"score": "retrained"})
     zone = spec.prediction.timezone
-    columns = {"score": "retrained", "against": "stale", "seed": spec.seed, "zone": zone}
-    loss = compare(rows, metric="log_loss", **columns)
-    ranking = compare(rows, metric="auc", **columns)
+    loss, ranking = (
+        compare(rows, score="retrained", against="stale", metric=metric, seed=spec.seed, zone=zone)
+        for metric in METRICS
+    )
     return Month(
         label=label,
         rows=len(answered),

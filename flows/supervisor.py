@@ -15,28 +15,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from baton.core.errors import Conflict, DependencyDown
 from baton.flows.ports import healthy, require_free
 from baton.flows.process_file import read_record, record, stop_marked
 from baton.flows.program_log import fresh_log, last_line, open_log, trim_log
 from baton.flows.programs import Program, environment_of
+from baton.flows.signals import signals_interrupt, signals_wait
 
 LOOK_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 # A program that dies more often than this in a minute has a reason that a restart does not remove.
 RESTARTS_PER_MINUTE = 3
 MINUTE_SECONDS = 60.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Ready = Callable[[Program, float], None]
 
@@ -78,7 +75,7 @@ class Supervisor:
 
     def run(self, programs: Sequence[Program], *, on_ready: Ready | None = None) -> None:
         """Start programs, keep them running until SIGINT, SIGTERM or SIGHUP, and stop them; see `start`."""
-        with _signals_interrupt():
+        with signals_interrupt():
             try:
                 self.start(programs, on_ready=on_ready)
                 self.watch()
@@ -123,7 +120,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every program, the last started first, and give the folder free; safe to call twice."""
-        with _signals_wait():
+        with signals_wait():
             while self._running:
                 running = self._running.pop()
                 self._end(running.program)
@@ -188,17 +185,22 @@ class Supervisor:
     def _launch(self, program: Program, *, again: bool = False) -> _Running:
         log = self.log(program)
         with open_log(log) if again else fresh_log(log) as output:
-            process = subprocess.Popen(
-                program.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Its own session: Ctrl-C reaches the supervisor alone, which stops the programs in order.
-                start_new_session=True,
-                # Not the caller's folder: uvicorn puts the working directory on sys.path.
-                cwd=self._folder,
-                env=environment_of(program, mark=self._mark(program.name)),
-            )
+            try:
+                process = subprocess.Popen(
+                    program.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    # Its own session: Ctrl-C reaches the supervisor alone, which stops the programs in order.
+                    start_new_session=True,
+                    # Not the caller's folder: uvicorn puts the working directory on sys.path.
+                    cwd=self._folder,
+                    env=environment_of(program, mark=self._mark(program.name)),
+                )
+            except OSError as error:
+                raise DependencyDown(
+                    what=f"{program.name} cannot be started", why=str(error), fix="install what it needs"
+                ) from error
         record(self._record(program), process.pid)
         return _Running(program=program, process=process, started=time.monotonic())
 
@@ -242,36 +244,3 @@ class Supervisor:
 
 def _silent(program: Program, seconds: float) -> None:
     """Say nothing of a program that is ready."""
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    del number, frame
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let every ending signal interrupt what runs, as Ctrl-C does."""
-    with _handling(_interrupt):
-        yield
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Let no second Ctrl-C leave half of the programs running."""
-    with _handling(signal.SIG_IGN):
-        yield
-
-
-@contextmanager
-def _handling(handler: Callable[[int, object], NoReturn] | signal.Handlers) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may handle signals, and only it is interrupted.
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

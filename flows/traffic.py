@@ -69,7 +69,7 @@ class Callers:
         """Send a day's requests, one for each hour, and wait for the answers."""
         if rows.empty:
             return
-        hours = rows[self._spec.prediction.moment].dt.floor("h")
+        hours = rows["moment"].dt.floor("h")
         with ThreadPoolExecutor(CALLERS) as pool:
             list(pool.map(self._ask, [part for _, part in rows.groupby(hours, sort=True)]))
 
@@ -96,8 +96,8 @@ class Callers:
         try:
             answer = self._client.predict(
                 requests(rows, spec),
-                entities=rows[spec.prediction.id].tolist(),
-                moments=[moment.to_pydatetime() for moment in rows[spec.prediction.moment]],
+                entities=rows["id"].tolist(),
+                moments=[moment.to_pydatetime() for moment in rows["moment"]],
             )
         except BatonError:
             with self._lock:
@@ -110,5 +110,6 @@ class Callers:
 
 def requests(rows: pd.DataFrame, spec: ModelSpec) -> list[dict[str, Any]]:
     """Give each row's features as a caller writes them; a missing value is None."""
-    table = rows[list(spec.features.names)].astype(object)
-    return list(table.where(table.notna(), None).to_dict(orient="records"))
+    names = list(spec.features.names)
+    columns = [[None if value != value else value for value in rows[name].tolist()] for name in names]  # noqa: PLR0124
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -35,7 +35,7 @@ def watch_flow(project: str, as_of: str | None = None, home: str | None = None) 
         Level, score PSI, labelled metrics, and what the retraining did.
     """
     baton = platform(Path(project), home=Path(home) if home else None)
-    moment = datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)
+    moment = (datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)).astimezone(timezone.utc)
     watched = look_task(Watcher(baton), moment)
     create_markdown_artifact(drift_markdown(watched.drift), key=f"{baton.spec.name}-drift", description="Drift report")
     return {

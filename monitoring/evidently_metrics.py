@@ -79,7 +79,7 @@ class PopulationStabilityCalculation(SingleValueCalculation[PopulationStability]
         bars = _number_bars(columns) if numeric else _text_bars(columns)
         result.widget = [
             counter(title="", counters=[CounterData(self.metric.detail, self.metric.title)], size=WidgetSize.HALF),
-            plotly_graph(graph_data=GraphData("", bars, _layout(name)), size=WidgetSize.HALF),
+            plotly_graph(graph_data=GraphData("", bars, _layout()), size=WidgetSize.HALF),
         ]
         return result
 
@@ -130,7 +130,7 @@ def _number_bars(columns: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _text_bars(columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Draw the most frequent texts of the reference as shares."""
-    texts = {window: column.fillna("(missing)").astype(str) for window, column in columns.items()}
+    texts = {window: column.fillna("").astype(str).replace("", "(missing)") for window, column in columns.items()}
     basis = next((column for column in texts.values() if len(column)), None)
     names = list(basis.value_counts().index[:MOST_TEXTS]) if basis is not None else []
     return [
@@ -144,10 +144,9 @@ def _bars(window: str, places: list[Any], counts: NDArray[Any], rows: int) -> di
     return {"type": "bar", "name": window, "x": places, "y": shares, "marker": {"color": COLOURS[window]}}
 
 
-def _layout(name: str) -> dict[str, Any]:
+def _layout() -> dict[str, Any]:
     return {
-        "xaxis": {"title": {"text": name}},
         "yaxis": {"title": {"text": "share of rows"}, "rangemode": "tozero"},
-        "margin": {"t": 10, "b": 40},
-        "legend": {"orientation": "h"},
+        "margin": {"t": 30, "b": 40},
+        "legend": {"orientation": "h", "y": 1.12},
     }

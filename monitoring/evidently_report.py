@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -37,13 +38,16 @@ def render(reference: pd.DataFrame, current: pd.DataFrame, report: DriftReport, 
 
     columns = [column for column in (report.score, *report.columns) if column is not None]
     texts = [column.name for column in columns if _holds_text(column, reference, current)]
-    numbers = [column.name for column in columns if column.name not in texts]
-    snapshot = Report(_metrics(report, columns)).run(
-        _dataset(current, numbers, texts),
-        _dataset(reference, numbers, texts),
-        timestamp=report.end,
-        name=f"{report.model} drift",
-    )
+    numeric = [column.name for column in columns if column.name not in texts]
+    with warnings.catch_warnings():
+        # It takes means and shares of columns in which there is nothing.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        snapshot = Report(_metrics(report, columns)).run(
+            _dataset(current, numeric, texts),
+            _dataset(reference, numeric, texts),
+            timestamp=report.end,
+            name=f"{report.model} drift",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, snapshot.get_html_str(as_iframe=False))
     _write(path.with_suffix(".json"), json.dumps(snapshot.dict(), default=str, sort_keys=True))
@@ -97,14 +101,14 @@ def _holds_text(column: ColumnDrift, reference: pd.DataFrame, current: pd.DataFr
     return column.ks is None and any(isinstance(value, str) for frame in frames for value in frame[column.name])
 
 
-def _dataset(frame: pd.DataFrame, numbers: list[str], texts: list[str]) -> Any:
+def _dataset(frame: pd.DataFrame, numeric: list[str], texts: list[str]) -> Any:
     """Name every column's kind, which Evidently would else guess, wrongly where there are no values."""
     import numpy as np
     from evidently.core.datasets import DataDefinition, Dataset
 
     drawn = frame if len(frame) <= DRAWN_ROWS else frame.sample(DRAWN_ROWS, random_state=0)
-    drawn = drawn.reindex(columns=[*numbers, *texts]).astype(dict.fromkeys(numbers, np.float64))
-    kinds = {"numerical_columns": numbers, "categorical_columns": texts}
+    drawn = drawn.reindex(columns=[*numeric, *texts]).astype(dict.fromkeys(numeric, np.float64))
+    kinds = {"numerical_columns": numeric, "categorical_columns": texts}
     absent: dict[str, list[str]] = {f"{kind}_columns": [] for kind in ("text", "datetime", "unknown", "list")}
     return Dataset.from_pandas(drawn, data_definition=DataDefinition(**kinds, **absent))
 

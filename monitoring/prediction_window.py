@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,25 +25,26 @@ class _File(NamedTuple):
     size: int
 
 
-class _Part(NamedTuple):
-    """One file's rows, and the first and last prediction moment among them."""
+class _Span(NamedTuple):
+    """The first and last prediction moment in a file."""
 
-    rows: Any
-    first: datetime | None
-    last: datetime | None
+    first: datetime
+    last: datetime
 
 
-@dataclass(slots=True, kw_only=True)
 class PredictionLog:
     """A folder of answered rows that remembers the files it has read.
 
     A watch that looks back 28 days every day reads one new file a day, not
-    28. Files are whole when they appear and do not change; one that does is
-    read again. Rows of days that no window asks for any more are let go.
+    28, and of files outside its window only the moments. Files are whole when
+    they appear; one that changes is read again, and the rows of files outside
+    the window are let go.
     """
 
-    folder: Path
-    _parts: dict[_File, _Part] = field(default_factory=dict)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._spans: dict[_File, _Span | None] = {}
+        self._rows: dict[_File, Any] = {}
 
     def read(self, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
         """Give the rows answered for moments in `[start, end)`; see `read_predictions`."""
@@ -52,25 +52,20 @@ class PredictionLog:
             raise EmptyWindow(
                 what="no window to read", why=f"{start:%F %R} is not before {end:%F %R}", fix="swap start and end"
             )
-        files = _files(self.folder)
-        if not files:
+        files = _files(self._folder)
+        self._spans = {file: self._spans[file] if file in self._spans else _span(file.path) for file in files}
+        inside = [file for file, span in self._spans.items() if span and span.first < end and span.last >= start]
+        # With no row in the window, the newest file still lends its columns.
+        needed = inside or files[-1:]
+        loaded = {file: self._rows[file] if file in self._rows else _load(file.path) for file in needed}
+        self._rows = {file: rows for file, rows in loaded.items() if rows is not None}
+        if not self._rows:
             raise EmptyWindow(
-                what=f"no predictions in {self.folder}",
+                what=f"no predictions in {self._folder}",
                 why="the service has answered nothing yet",
                 fix="serve a release and send requests, then ask again",
             )
-        self._refresh(files)
-        return _window([self._parts[file] for file in files if file in self._parts], start, end, digest)
-
-    def _refresh(self, files: list[_File]) -> None:
-        known = set(files)
-        for gone in [file for file in self._parts if file not in known]:
-            del self._parts[gone]
-        for file in files:
-            if file not in self._parts:
-                part = _read(file.path)
-                if part is not None:
-                    self._parts[file] = part
+        return _window(list(self._rows.values()), start, end, digest)
 
 
 def read_predictions(folder: Path, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
@@ -94,7 +89,7 @@ def read_predictions(folder: Path, *, start: datetime, end: datetime, digest: st
         EmptyWindow: The log holds no file at all, or the window has no length.
         IntegrityBroken: A file is not Parquet.
     """
-    return PredictionLog(folder=folder).read(start=start, end=end, digest=digest)
+    return PredictionLog(folder).read(start=start, end=end, digest=digest)
 
 
 def features_of(window: pd.DataFrame) -> pd.DataFrame:
@@ -118,15 +113,25 @@ def _files(folder: Path) -> list[_File]:
     return found
 
 
-def _read(path: Path) -> _Part | None:
-    """Read one file, or nothing where it has been moved away meanwhile."""
-    import pyarrow as pa
+def _span(path: Path) -> _Span | None:
+    """Give a file's first and last moment, nothing where it has no rows or has been moved away."""
     import pyarrow.compute as pc
+
+    rows = _load(path, columns=["moment"])
+    if rows is None or rows.num_rows == 0:
+        return None
+    ends = pc.min_max(rows["moment"]).as_py()
+    return _Span(ends["min"], ends["max"])
+
+
+def _load(path: Path, *, columns: list[str] | None = None) -> Any:
+    """Read one file with its times as UTC, or nothing where it has been moved away meanwhile."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         # A daily log is one small file a day; threads would cost more than they save.
-        rows = pq.ParquetFile(path).read(use_threads=False)
+        rows = pq.ParquetFile(path).read(columns=columns, use_threads=False)
     except FileNotFoundError:
         return None
     except pa.ArrowException as error:
@@ -134,19 +139,17 @@ def _read(path: Path) -> _Part | None:
             what=f"{path} cannot be read", why="it is not a whole Parquet file", fix="restore it or move it away"
         ) from error
     for name in TIMES:
-        utc = rows[name].cast(pa.timestamp("us", tz="UTC"))
-        rows = rows.set_column(rows.schema.get_field_index(name), name, utc)
-    span = pc.min_max(rows["moment"]).as_py()
-    return _Part(rows, span["min"], span["max"])
+        if name in rows.schema.names:
+            utc = rows[name].cast(pa.timestamp("us", tz="UTC"))
+            rows = rows.set_column(rows.schema.get_field_index(name), name, utc)
+    return rows
 
 
-def _window(parts: list[_Part], start: datetime, end: datetime, digest: str | None) -> pd.DataFrame:
-    """Cut the window out of the files that reach into it; one file at least lends its columns."""
+def _window(tables: list[Any], start: datetime, end: datetime, digest: str | None) -> pd.DataFrame:
+    """Cut the window out of the files that reach into it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    inside = [p.rows for p in parts if p.first is not None and p.last is not None and p.first < end and p.last >= start]
-    tables = inside or [part.rows.slice(0, 0) for part in parts[-1:]]
     # Permissive: a feature that was missing all day has no type of its own.
     table = pa.concat_tables(tables, promote_options="permissive")
     moment = table["moment"]

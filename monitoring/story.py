@@ -37,7 +37,7 @@ class Month:
 
     label: str
     rows: int
-    label_rate: float
+    late_rate: float
     auc_retrained: float | None
     auc_stale: float | None
     log_loss_retrained: float | None

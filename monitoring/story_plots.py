@@ -7,64 +7,20 @@ read: lines differ by dash and name, marks by shape, limits by their label.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timezone
 
 from baton.core.verdict import Check, Decision, Verdict
+from baton.monitoring import svg_plot
 from baton.monitoring.story import Event, EventKind, Story
+from baton.monitoring.svg_plot import Line, Mark, Plot, Tick
 
 WIDTH = 880.0
 LEFT = 52.0
 RIGHT = 118.0
-TICKS = 5
+MINUS = "\N{MINUS SIGN}"
 MARKED = (EventKind.DRIFTED, EventKind.RETRAINED, EventKind.PROMOTED, EventKind.REFUSED, EventKind.ROLLED_BACK)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """A labelled place on an axis."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A point with a shape and the words that a pointer or a screen reader finds there."""
-
-    x: float
-    y: float
-    kind: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A named line as SVG points, one run for each stretch without a gap."""
-
-    name: str
-    style: str
-    runs: tuple[str, ...]
-    end_y: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """A drawing of `width` by `height`; the frame leaves room for the axes and the lines' names."""
-
-    width: float
-    height: float
-    left: float
-    right: float
-    top: float
-    bottom: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...] = ()
-    limits: tuple[Tick, ...] = ()
-    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +52,14 @@ def months_plot(story: Story) -> Plot | None:
     retrained = [m.auc_retrained or 0.0 for m in months]
     stale = [m.auc_stale or 0.0 for m in months]
     height, top, bottom = 316.0, 24.0, 266.0
-    y_ticks = _ticks(min(retrained + stale), max(retrained + stale))
+    y_ticks = svg_plot.ticks(min(retrained + stale), max(retrained + stale))
     step = (WIDTH - LEFT - RIGHT) / len(months)
     xs = [LEFT + step * (i + 0.5) for i in range(len(months))]
-    ys = _scale(y_ticks[0], y_ticks[-1], bottom, top)
-    ends = _apart(ys(retrained[-1]), ys(stale[-1]))
+    ys = svg_plot.scale(y_ticks[0], y_ticks[-1], bottom, top)
+    ends = svg_plot.apart(ys(retrained[-1]), ys(stale[-1]))
     marks = [
         Mark(x=x, y=ys(value), kind=kind, words=f"{m.label}: {name} AUC {value:.3f}")
-        for values, kind, name in ((stale, "square", story.stale_label), (retrained, "dot", "retrained"))
+        for values, kind, name in ((stale, "square", "stale"), (retrained, "dot", "retrained"))
         for m, x, value in zip(months, xs, values, strict=True)
     ]
     honest = [
@@ -122,8 +78,10 @@ def months_plot(story: Story) -> Plot | None:
         x_ticks=tuple(Tick(at=x, label=m.label) for x, m in zip(xs, months, strict=True)),
         y_ticks=tuple(Tick(at=ys(value), label=f"{value:.2f}") for value in y_ticks),
         lines=(
-            Line(name=story.stale_label, style="stale", runs=(_points(xs, [ys(v) for v in stale]),), end_y=ends[1]),
-            Line(name="retrained", style="fresh", runs=(_points(xs, [ys(v) for v in retrained]),), end_y=ends[0]),
+            Line(name="stale", style="stale", runs=(svg_plot.points(xs, [ys(v) for v in stale]),), end_y=ends[1]),
+            Line(
+                name="retrained", style="fresh", runs=(svg_plot.points(xs, [ys(v) for v in retrained]),), end_y=ends[0]
+            ),
         ),
         marks=(*marks, *honest),
     )
@@ -136,16 +94,16 @@ def days_plot(story: Story) -> Plot | None:
     if not values:
         return None
     height, top, bottom = 330.0, 24.0, 236.0
-    y_ticks = _ticks(0.0, max(*values, story.alarm * 1.2))
+    y_ticks = svg_plot.ticks(0.0, max(*values, story.alarm * 1.2))
     first, last = days[0].day, days[-1].day
-    ys = _scale(0.0, y_ticks[-1], bottom, top)
-    xs = _scale(first.toordinal(), max(last.toordinal(), first.toordinal() + 1), LEFT, WIDTH - RIGHT)
+    ys = svg_plot.scale(0.0, y_ticks[-1], bottom, top)
+    xs = svg_plot.scale(first.toordinal(), max(last.toordinal(), first.toordinal() + 1), LEFT, WIDTH - RIGHT)
     changes = [new for old, new in itertools.pairwise(days) if new.version != old.version]
     # A new champion brings a reference of its own: its line begins anew.
     runs = tuple(
         run
         for _, served in itertools.groupby(days, key=lambda d: d.version)
-        for run in _runs([(xs(d.day.toordinal()), None if d.psi is None else ys(d.psi)) for d in served])
+        for run in svg_plot.runs([(xs(d.day.toordinal()), None if d.psi is None else ys(d.psi)) for d in served])
     )
     versions = [Mark(x=xs(d.day.toordinal()), y=top - 8, kind="version", words=d.version) for d in changes]
     lanes = {kind: bottom + 40 + 16 * lane for lane, kind in enumerate(_kinds(story.events))}
@@ -162,7 +120,7 @@ def days_plot(story: Story) -> Plot | None:
         right=WIDTH - RIGHT,
         top=top,
         bottom=bottom,
-        x_ticks=tuple(Tick(at=xs(day.toordinal()), label=f"{day:%b}") for day in _firsts(first, last)),
+        x_ticks=tuple(Tick(at=xs(day.toordinal()), label=f"{day:%b}") for day in svg_plot.month_starts(first, last)),
         y_ticks=tuple(Tick(at=ys(value), label=f"{value:g}") for value in y_ticks),
         lines=(Line(name="score PSI", style="fresh", runs=runs, end_y=0.0),),
         limits=(
@@ -180,9 +138,9 @@ def verdicts_plot(story: Story) -> Intervals | None:
         return None
     margins = sorted({-float(j.verdict.policy["margin"]) for j, _ in found if "margin" in j.verdict.policy})
     ends = [value for _, check in found for value in (check.low, check.high) if value is not None]
-    ticks = _ticks(min(*ends, *margins, 0.0), max(*ends, 0.0))
+    ticks = svg_plot.ticks(min(*ends, *margins, 0.0), max(*ends, 0.0))
     left, row, top = 236.0, 34.0, 30.0
-    xs = _scale(ticks[0], ticks[-1], left, WIDTH - 112)
+    xs = svg_plot.scale(ticks[0], ticks[-1], left, WIDTH - 112)
     bottom = top + row * len(found)
     rows = tuple(
         Interval(
@@ -192,7 +150,7 @@ def verdicts_plot(story: Story) -> Intervals | None:
             mean=xs(check.observed or 0.0),
             title=judged.title,
             decision=judged.verdict.decision.value,
-            words=f"{check.observed:+.4f} ({check.low:+.4f} to {check.high:+.4f})",
+            words=f"{check.observed:+.4f} ({check.low:+.4f} to {check.high:+.4f})".replace("-", MINUS),
         )
         for i, (judged, check) in enumerate(found)
     )
@@ -203,11 +161,13 @@ def verdicts_plot(story: Story) -> Intervals | None:
         right=WIDTH - 112,
         top=top,
         bottom=bottom,
-        x_ticks=tuple(Tick(at=xs(value), label=f"{value:+.3f}" if value else "0") for value in ticks),
+        x_ticks=tuple(
+            Tick(at=xs(value), label=f"{value:+.3f}".replace("-", MINUS) if value else "0") for value in ticks
+        ),
         y_ticks=(),
         limits=(
             Tick(at=xs(0.0), label="no gain"),
-            *(Tick(at=xs(margin), label=f"margin {margin:g}") for margin in margins),
+            *(Tick(at=xs(margin), label=f"margin {margin:g}".replace("-", MINUS)) for margin in margins),
         ),
     )
     return Intervals(plot=plot, rows=rows)
@@ -231,48 +191,3 @@ def _words(event: Event) -> str:
 
 def _day(event: Event) -> date:
     return event.at.astimezone(timezone.utc).date()
-
-
-def _scale(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
-    """Map values between `low` and `high` to points between `start` and `stop`."""
-    return lambda value: round(start + (value - low) * (stop - start) / (high - low), 2)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """List about five round values that reach around `low` and `high`."""
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / TICKS))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= span)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * i, 10) for i in range(first, max(last, first + 1) + 1)]
-
-
-def _points(xs: Sequence[float], ys: Sequence[float]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
-
-
-def _runs(points: Sequence[tuple[float, float | None]]) -> tuple[str, ...]:
-    """Split a line where a value is missing."""
-    runs: list[list[str]] = [[]]
-    for x, y in points:
-        if y is None:
-            runs.append([])
-        else:
-            runs[-1].append(f"{x:.1f},{y:.1f}")
-    return tuple(" ".join(run) for run in runs if run)
-
-
-def _apart(first: float, second: float, least: float = 16.0) -> tuple[float, float]:
-    """Move two labels apart where they would cover each other."""
-    gap = least - abs(first - second)
-    if gap <= 0:
-        return first, second
-    half = gap / 2 if first <= second else -gap / 2
-    return first - half, second + half
-
-
-def _firsts(first: date, last: date) -> list[date]:
-    """List the first days of the months between two days."""
-    count = (last.year - first.year) * 12 + last.month - first.month + 1
-    months = [(first.year + (first.month - 1 + i) // 12, (first.month - 1 + i) % 12 + 1) for i in range(count)]
-    return [day for year, month in months if first <= (day := date(year, month, 1)) <= last]

@@ -9,13 +9,12 @@ from uuid import uuid4
 
 from baton.core.verdict import Decision
 from baton.monitoring.story import Story, story_to_json
-from baton.monitoring.story_plots import days_plot, decisive, months_plot, verdicts_plot
+from baton.monitoring.story_plots import MINUS, days_plot, decisive, months_plot, verdicts_plot
 
 TEMPLATES = Path(__file__).parent / "templates"
 # What a browser opens; everything else is text to copy.
 OPENED = ("http://", "https://")
 NONE = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 
 
 def render(story: Story, path: Path) -> Path:

@@ -20,6 +20,10 @@ from baton.settings import IMPATIENT, QUIET
 ABANDONED = "abandoned"
 REGISTERED = "registered"
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# MLflow shows an experiment as one of models, not of prompts.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+# A command's output is its own; MLflow prints links into it.
+SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 
 class MlflowRegistry:
@@ -89,7 +93,7 @@ class MlflowRegistry:
         """Give the client and the experiment's id, made on the first call."""
         with self._lock:
             if self._opened is None:
-                for name, value in (QUIET | IMPATIENT).items():
+                for name, value in (QUIET | IMPATIENT | SILENT).items():
                     os.environ.setdefault(name, value)
                 from mlflow.tracking import MlflowClient
 
@@ -105,7 +109,7 @@ class MlflowRegistry:
         if found is None:
             location = self.artifact_root.absolute().as_uri() if self.artifact_root else None
             try:
-                return str(client.create_experiment(self.experiment, artifact_location=location))
+                return str(client.create_experiment(self.experiment, artifact_location=location, tags=EXPERIMENT_TAGS))
             except MlflowException:
                 # Another process made it between the two calls.
                 found = client.get_experiment_by_name(self.experiment)
@@ -156,6 +160,8 @@ class MlflowRegistry:
             tags=mlflow_run.version_tags(run),
             description=model_card(run),
             model_id=logged.model_id,
+            # The version is ready when the call returns; waiting only logs a line.
+            await_creation_for=0,
         )
         return str(version.version)
 

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from baton.core.digest import plain
-from baton.core.errors import BatonError, DependencyDown
+from baton.core.errors import BatonError, DependencyDown, SourceMissing
 from baton.serving.engine import Engine, running
 from baton.serving.predictor import Predictor
 from baton.serving.problem import on_http_error, problem, problem_of
@@ -145,7 +145,9 @@ async def metrics(request: Request) -> Response:
 
 def _check_name(request: Request, engine: Engine) -> None:
     if request.path_params["name"] != engine.settings.model:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"this service serves {engine.settings.model!r} alone")
+        raise SourceMissing(
+            what="there is no such model", why=f"this service serves {engine.settings.model!r} alone", fix="name it"
+        )
 
 
 def _champion(engine: Engine) -> Predictor:

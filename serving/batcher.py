@@ -10,6 +10,7 @@ nothing here.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,9 @@ from baton.serving.predictor import Predictor
 NEWEST = 0.2
 # Event loops sleep in whole milliseconds; a shorter wait would be a longer one.
 SHORTEST_WAIT_MS = 1.0
+# Handing a batch to the thread and back costs two switches, which is more than
+# a small model takes; a batch expected to be quicker than this is computed in place.
+INLINE_MS = 1.0
 # Batches that may wait before new work is turned away.
 QUEUED_BATCHES = 16
 
@@ -56,7 +60,7 @@ class _Job:
 
 
 class Batcher:
-    """One queue, one worker thread, one batch at a time.
+    """One queue, one batch at a time, in a worker thread unless it is quick enough not to be worth the switch.
 
     Work whose caller has gone (its `score` was cancelled) is dropped before it
     is computed. Where a batch fails, its requests are scored one by one, so
@@ -78,7 +82,9 @@ class Batcher:
         self._loop_task: asyncio.Task[None] | None = None
         self._last_arrival = float("-inf")
         self._gap_ms = float("inf")
-        self._compute_ms = 0.0
+        # Nothing is known yet: the first batch is computed in the worker thread, and nobody waits for it.
+        self._compute_ms = float("inf")
+        self._row_ms = float("inf")
 
     def start(self) -> None:
         """Start to take work; needs a running event loop."""
@@ -113,20 +119,22 @@ class Batcher:
 
     def patience_ms(self) -> float:
         """How long a batch stays open for others: as long as computing takes, where another is expected within."""
+        if math.isinf(self._compute_ms):
+            return 0.0
         window = min(self._max_wait_ms, self._compute_ms)
         return window if window >= SHORTEST_WAIT_MS and self._gap_ms <= window else 0.0
 
     async def _serve(self) -> None:
         while True:
-            await self._arrived.wait()
+            if not self._jobs:
+                self._arrived.clear()
+                self._idle.set()
+                await self._arrived.wait()
             opened = self._clock()
             await self._wait_for_others(opened)
             batch = self._take()
             if batch:
                 await self._compute(batch, opened)
-            if not self._jobs:
-                self._arrived.clear()
-                self._idle.set()
 
     async def _wait_for_others(self, opened: float) -> None:
         # One turn of the loop lets every request in that has already been received.
@@ -156,10 +164,14 @@ class Batcher:
     async def _compute(self, batch: Sequence[_Job], opened: float) -> None:
         taken = self._clock()
         parts = [job.rows for job in batch]
-        loop = asyncio.get_running_loop()
-        results, computed_ms = await loop.run_in_executor(self._worker, self._score_all, batch[0].predictor, parts)
-        self._compute_ms += NEWEST * (computed_ms - self._compute_ms)
         rows = sum(map(len, parts))
+        if self._row_ms * rows < INLINE_MS:
+            results, computed_ms = self._score_all(batch[0].predictor, parts)
+        else:
+            loop = asyncio.get_running_loop()
+            results, computed_ms = await loop.run_in_executor(self._worker, self._score_all, batch[0].predictor, parts)
+        self._compute_ms = _mean(self._compute_ms, computed_ms)
+        self._row_ms = _mean(self._row_ms, computed_ms / rows)
         for job, result in zip(batch, results, strict=True):
             if job.answer.done():
                 continue
@@ -193,8 +205,12 @@ class Batcher:
     def _measure_gap(self, now: float) -> None:
         gap = (now - self._last_arrival) * 1e3
         self._last_arrival = now
-        # The first gaps are infinite: nobody else is known.
-        self._gap_ms = gap if np.isinf(self._gap_ms) else self._gap_ms + NEWEST * (gap - self._gap_ms)
+        self._gap_ms = _mean(self._gap_ms, gap)
+
+
+def _mean(mean: float, newest: float) -> float:
+    """Move a running mean; the first measurement is the mean."""
+    return newest if math.isinf(mean) else mean + NEWEST * (newest - mean)
 
 
 def _score_alone(predictor: Predictor, rows: Rows) -> NDArray[np.float64] | Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import signal
 import socket
@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from baton.core.digest import canonical_json
 from baton.core.errors import DependencyDown, PortTaken
-from baton.serving.serving_settings import PREFIX
+from baton.serving.serving_settings import PREFIX, settings_from
 
 HOST = "127.0.0.1"
 SERVICE = "baton.serving.bento_service:PredictionService"
@@ -48,10 +49,10 @@ class ServiceProcess:
         try:
             self.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            _kill_group(self.process.pid)
+            self.process.kill()
         code = self.process.wait()
         # A supervisor that was killed leaves its worker behind.
-        _kill_group(self.process.pid)
+        _kill_rest(self.folder)
         (self.folder / PID_FILE).unlink(missing_ok=True)
         return code
 
@@ -80,16 +81,18 @@ def start(
         before.
 
     Raises:
+        SpecInvalid: A limit is impossible.
         PortTaken: Another program listens there.
         DependencyDown: It died or stayed silent; says its last line.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    variables = {"folder": str(folder), "model": model, **(limits or {})}
+    settings_from(variables)
     stop_left_over(folder)
     _check_port(host, port)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
     command += ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
-    variables = {"folder": str(folder), "model": model, **(limits or {})}
     environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
     with (folder / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
@@ -113,14 +116,11 @@ def start(
 
 def stop_left_over(folder: Path) -> None:
     """Stop what a killed run of this folder's service has left behind, supervisor and worker alike."""
-    try:
-        pid = int(json.loads((folder / PID_FILE).read_bytes())["pid"])
-    except (OSError, ValueError, TypeError, KeyError):
+    if not (folder / PID_FILE).exists():
         return
-    if _members(pid):
-        _signal_group(pid, signal.SIGTERM)
-        _await_end(pid)
-        _kill_group(pid)
+    _signal_all(folder, signal.SIGTERM)
+    _await_end(folder)
+    _kill_rest(folder)
     (folder / PID_FILE).unlink(missing_ok=True)
 
 
@@ -155,6 +155,12 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise DependencyDown(
+                    what=f"cannot listen on {host}:{port}",
+                    why=str(error.strerror),
+                    fix="pick an address of this machine",
+                ) from error
             owner = _listener(port)
             by = f"process {owner}" if owner else "another program"
             raise PortTaken(
@@ -180,34 +186,36 @@ def _listener(port: int) -> int | None:
     return None
 
 
-def _members(group: int) -> list[int]:
-    """List the live processes of a service's group; one with another command is a stranger with a reused number."""
-    members = []
+def members(folder: Path) -> list[int]:
+    """List the live processes of a folder's service, where /proc tells.
+
+    They are known by the folder in their environment: a worker is in another
+    process group than its supervisor, and a process number may be a stranger's.
+    """
+    mark = f"{PREFIX}FOLDER={folder.absolute()}".encode()
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, number = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            command = (entry / "cmdline").read_bytes()
-        except (OSError, ValueError):
+            ours = mark in (entry / "environ").read_bytes().split(b"\0")
+            if ours and b"bento" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
             continue
-        if int(number) == group and state != "Z" and b"bento" in command:
-            members.append(int(entry.name))
-    return members
+    return found
 
 
-def _await_end(group: int) -> None:
+def _await_end(folder: Path) -> None:
     deadline = time.monotonic() + STOP_SECONDS
-    while _members(group) and time.monotonic() < deadline:
+    while members(folder) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 
-def _kill_group(group: int) -> None:
-    if _members(group):
-        _signal_group(group, signal.SIGKILL)
-        _await_end(group)
+def _kill_rest(folder: Path) -> None:
+    _signal_all(folder, signal.SIGKILL)
+    _await_end(folder)
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
+def _signal_all(folder: Path, number: signal.Signals) -> None:
+    for pid in members(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -52,7 +52,7 @@ def parse_rows(rows: Sequence[Any], fields: Sequence[Field]) -> Rows:
     problems: list[Problem] = []
     table = take_rows(rows, fields, problems, by_column=False)
     if table is None:
-        raise RequestRefused(problems)
+        raise RequestRefused(problems or [Problem(pointer="", detail="there are no rows")])
     return table
 
 

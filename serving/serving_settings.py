@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,13 +30,18 @@ class ServingSettings(BaseSettings):
 
 
 def settings_from_environment() -> ServingSettings:
-    """Read the settings.
+    """Read the settings from the environment; see `settings_from`."""
+    return settings_from({})
+
+
+def settings_from(values: Mapping[str, Any]) -> ServingSettings:
+    """Check settings; what is not given is read from the environment.
 
     Raises:
-        SpecInvalid: A variable is missing or impossible; all are listed.
+        SpecInvalid: A value is missing or impossible; all are listed.
     """
     try:
-        return ServingSettings()
+        return ServingSettings(**values)
     except ValidationError as error:
         problems = [f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
         raise SpecInvalid(

@@ -65,7 +65,7 @@ def fit(spec: ModelSpec, train: pd.DataFrame, *, threads: int) -> Fitted:
         features=spec.features.names,
         rows=len(train),
         base_rate=float(labels.mean()),
-        trained_from=train[spec.prediction.moment].min().to_pydatetime(),
+        trained_from=train["moment"].min().to_pydatetime(),
         trained_until=train["label_known"].max().to_pydatetime(),
         spec_digest=spec.digest,
         size_bytes=len(content),

@@ -34,24 +34,33 @@ def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
     """Cut a snapshot into rows to train on and the newest `holdout_days` to judge on.
 
     Args:
-        frame: Snapshot rows, in any order; `label_known` says when each label came.
-        spec: Names the moment column, the window and the holdout.
+        frame: Snapshot rows with `id`, `moment`, `label` and features, in any
+            order; `label_known` says when each label came.
+        spec: Names the window and the holdout.
         as_of: End of the holdout; nothing known later is used.
 
     Raises:
         EmptyWindow: No row is left to judge on, or fewer than
             `training.minimum_rows` to train on.
     """
-    moment = spec.prediction.moment
     start = as_of - timedelta(days=spec.training.holdout_days)
-    rows = frame.sort_values([moment, spec.prediction.id], kind="stable")
-    inside = (rows[moment] >= start) & (rows[moment] < as_of) & (rows["label_known"] <= as_of)
+    rows = frame.sort_values(["moment", "id"], kind="stable")
+    inside = (rows["moment"] >= start) & (rows["moment"] < as_of) & (rows["label_known"] <= as_of)
     usable = rows["label_known"] < start
     if spec.training.window_days is not None:
-        usable &= rows[moment] >= start - timedelta(days=spec.training.window_days)
+        usable &= rows["moment"] >= start - timedelta(days=spec.training.window_days)
     train, holdout = rows[usable].reset_index(drop=True), rows[inside].reset_index(drop=True)
     _check_rows(frame, train, holdout, spec, start=start, as_of=as_of)
     return Split(train=train, holdout=holdout, holdout_start=start)
+
+
+def known(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> pd.DataFrame:
+    """Give every row whose label was known before `as_of`, inside the window: what a champion is refitted on."""
+    rows = frame.sort_values(["moment", "id"], kind="stable")
+    usable = rows["label_known"] < as_of
+    if spec.training.window_days is not None:
+        usable &= rows["moment"] >= as_of - timedelta(days=spec.training.window_days)
+    return rows[usable].reset_index(drop=True)
 
 
 def _check_rows(
@@ -63,7 +72,7 @@ def _check_rows(
     start: datetime,
     as_of: datetime,
 ) -> None:
-    moments = frame[spec.prediction.moment]
+    moments = frame["moment"]
     span = f"the snapshot spans {moments.min()} to {moments.max()}" if len(frame) else "the snapshot is empty"
     if holdout.empty:
         raise EmptyWindow(

@@ -95,7 +95,7 @@ class Steps:
 
     def number(self, times: pd.Series) -> NDArray[np.int64]:
         """Number the first step at or after each time, counted from 1970."""
-        nanoseconds = times.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").view(np.int64)
+        nanoseconds = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").view(np.int64)
         number: NDArray[np.int64] = -((self.after * HOUR - nanoseconds) // (self.every * HOUR))
         return number
 

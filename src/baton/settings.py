@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".baton"), description="Folder that holds all state.")
     mlflow_url: str | None = Field(None, description="MLflow tracking server; a SQLite file under home where left out.")
     prefect_url: str | None = Field(None, description="Prefect API; an in-process one where left out.")
-    threads: int = Field(2, ge=1, description="Threads for training.")
+    fits: int = Field(2, ge=1, description="Models fitted at the same time, one thread each.")
 
     def folder(self, model: str) -> Path:
         """The folder of one model's state."""

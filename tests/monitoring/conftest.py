@@ -33,7 +33,7 @@ def features(rows: int, *, seed: int, shift: float = 0.0) -> pd.DataFrame:
 
 
 def scores(frame: pd.DataFrame) -> np.ndarray:
-    return 1 / (1 + np.exp(1.5 - frame["delay"].to_numpy()))
+    return 1 / (1 + np.exp(np.clip(1.5 - frame["delay"].to_numpy(), -50, 50)))
 
 
 def answered(frame: pd.DataFrame, *, start: datetime = START, days: float = 28, digest: str = DIGEST) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def story() -> Story:
         Month(
             label=label,
             rows=27_000,
-            label_rate=0.2,
+            late_rate=0.2,
             auc_retrained=fresh,
             auc_stale=stale,
             log_loss_retrained=0.4,

@@ -185,5 +185,5 @@ def test_a_month_is_judged_quickly(world: SimpleNamespace, judged) -> None:
     window = world.answered(world.features(25_000, seed=2))
     began = time.perf_counter()
     judged(window)
-    # 0.03 s for five columns on two cores; the bound leaves room for a busy machine.
+    # Thirty columns take 0.05 s on two cores; the bound leaves room for a busy machine.
     assert time.perf_counter() - began < 0.5

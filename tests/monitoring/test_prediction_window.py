@@ -120,25 +120,34 @@ def test_a_log_reads_new_and_changed_files_only(
     import baton.monitoring.prediction_window as module
 
     read: list[str] = []
-    real = module._read
-    monkeypatch.setattr(module, "_read", lambda path: (read.append(path.name), real(path))[1])
-    log = PredictionLog(folder=tmp_path)
+    real = module._load
+
+    def load(path: Path, *, columns: list[str] | None = None) -> object:
+        if columns is None:
+            read.append(path.name)
+        return real(path, columns=columns)
+
+    monkeypatch.setattr(module, "_load", load)
+    log = PredictionLog(tmp_path)
+    week = {"start": world.start, "end": world.start + 9 * DAY}
     world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
-    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 10
+    assert len(log.read(**week)) == 10
     world.write(tmp_path, "b.parquet", world.answered(world.features(10, seed=2), days=1, start=world.start + DAY))
-    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 20
+    assert len(log.read(**week)) == 20
     world.write(tmp_path, "a.parquet", world.answered(world.features(12, seed=1), days=1))
-    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 22
-    (tmp_path / "b.parquet").unlink()
-    assert len(log.read(start=world.start, end=world.start + 9 * DAY)) == 12
+    assert len(log.read(**week)) == 22
     assert read == ["a.parquet", "b.parquet", "a.parquet"]
+    assert len(log.read(start=world.start + DAY, end=world.start + 9 * DAY)) == 10
+    assert [file.path.name for file in log._rows] == ["b.parquet"]
+    (tmp_path / "b.parquet").unlink()
+    assert log.read(start=world.start + DAY, end=world.start + 9 * DAY).empty
 
 
 def test_a_daily_look_at_four_weeks_is_quick(world: SimpleNamespace, tmp_path: Path) -> None:
     for day in range(29):
         rows = world.answered(world.features(900, seed=day), days=1, start=world.start + day * DAY)
         world.write(tmp_path, f"{day:02d}.parquet", rows)
-    log = PredictionLog(folder=tmp_path)
+    log = PredictionLog(tmp_path)
     log.read(start=world.start, end=world.start + 28 * DAY)
     took = []
     for _ in range(3):

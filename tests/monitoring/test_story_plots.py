@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
-
 from baton.monitoring.story import Judged, Story
-from baton.monitoring.story_plots import _apart, _ticks, days_plot, decisive, months_plot, verdicts_plot
+from baton.monitoring.story_plots import days_plot, decisive, months_plot, verdicts_plot
 
 
 def test_months_without_labels_are_left_out_and_the_honest_month_is_marked(story: Story) -> None:
@@ -53,20 +51,3 @@ def test_a_verdict_without_interval_is_not_drawn(story: Story, world: SimpleName
 def test_nothing_to_draw_is_no_plot(story: Story) -> None:
     bare = replace(story, months=(), days=(), verdicts=())
     assert (months_plot(bare), days_plot(bare), verdicts_plot(bare)) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 0.71), (0.702, 0.778), (-0.009, 0.028), (0.5, 0.5), (0.0, 0.0), (0, 9_000)]
-)
-def test_ticks_reach_around_the_values_and_are_few(low: float, high: float) -> None:
-    ticks = _ticks(low, high)
-    assert ticks[0] <= low
-    assert ticks[-1] >= high
-    assert 2 <= len(ticks) <= 8
-
-
-@pytest.mark.parametrize(("first", "second"), [(10.0, 12.0), (12.0, 10.0), (10.0, 10.0), (10.0, 90.0)])
-def test_labels_are_moved_apart_and_keep_their_order(first: float, second: float) -> None:
-    a, b = _apart(first, second)
-    assert abs(a - b) >= 16.0 - 1e-9
-    assert (a <= b) is (first <= second)

@@ -55,9 +55,7 @@ def _linear():
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=50)
-    filled = Pipeline(
-        [("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())]
-    )
+    filled = Pipeline([("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
     encode = ColumnTransformer([("text", one_hot, list(TEXTS)), ("number", filled, list(NUMBERS))])
     return Pipeline([("encode", encode), ("model", LogisticRegression(max_iter=1000))])
 

@@ -42,8 +42,8 @@ def make_frame(*, seed: int = 0, days: int = DAYS) -> pd.DataFrame:
     chance = 1 / (1 + np.exp(1.2 - number["weight"] - (depot == "south") - luck))
     return pd.DataFrame(
         {
-            "parcel": [f"p{i:06}" for i in range(rows)],
-            "asked_at": asked,
+            "id": [f"p{i:06}" for i in range(rows)],
+            "moment": asked,
             "block": asked.strftime("%Y-%m-%d"),
             "label": (generator.random(rows) < chance).astype(np.float64),
             "label_known": asked + timedelta(hours=20),

@@ -3,11 +3,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
 from baton.core.errors import EmptyWindow
 from baton.training.evaluate import evaluate
 from baton.training.fit import fit
 from baton.training.split import split
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_metrics_are_those_of_scikit_learn(fitted, parts, spec):
 
 def test_errors_come_from_days_and_are_wider_than_those_of_rows(fitted, parts, spec):
     by_day = evaluate(fitted, parts.holdout, spec)
-    by_row = evaluate(fitted, parts.holdout.assign(block=parts.holdout["parcel"]), spec)
+    by_row = evaluate(fitted, parts.holdout.assign(block=parts.holdout["id"]), spec)
     assert by_day.metrics["log_loss"].standard_error > 1.5 * by_row.metrics["log_loss"].standard_error
 
 
@@ -44,9 +45,9 @@ def test_the_constant_baseline_answers_the_training_rate(fitted, parts, spec):
     assert constant["log_loss"] == pytest.approx(log_loss(parts.holdout["label"], rate))
 
 
-def test_slices_are_the_frequent_values_of_text_features(fitted, parts, spec):
+def test_slices_are_the_values_of_text_features_with_enough_rows(fitted, parts, spec):
     slices = evaluate(fitted, parts.holdout, spec).slices
-    assert [(part.column, part.value) for part in slices] == [("depot", "north"), ("depot", "south"), ("depot", "east")]
+    assert [(part.column, part.value) for part in slices] == [("depot", "north"), ("depot", "south")]
     assert all(part.measure.standard_error > 0 for part in slices)
 
 

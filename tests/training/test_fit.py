@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from baton.core.errors import SourceMissing, SpecInvalid, TrainingFailed
 from baton.training.fit import fit, predict
 from baton.training.split import split
@@ -40,7 +41,7 @@ def test_a_model_says_what_it_was_trained_on(any_spec, frame):
     fitted = fit(any_spec, frame, threads=1)
     assert fitted.rows == len(frame)
     assert fitted.trained_until == frame["label_known"].max()
-    assert fitted.trained_from == frame["asked_at"].min()
+    assert fitted.trained_from == frame["moment"].min()
     assert fitted.trained_until.tzinfo is not None
     assert fitted.features == ("depot", "weight", "distance", "load")
     assert fitted.base_rate == pytest.approx(frame["label"].mean())
@@ -84,7 +85,7 @@ def test_labels_that_are_all_alike_are_refused(any_spec, frame, label):
 
 
 def test_a_missing_feature_column_is_named(spec, frame):
-    with pytest.raises(SourceMissing, match="1 feature columns are missing: the model takes load"):
+    with pytest.raises(SourceMissing, match="the model takes load"):
         fit(spec, frame.drop(columns="load"), threads=1)
 
 
@@ -108,5 +109,5 @@ def test_an_unknown_parameter_is_named_with_the_nearest_known_one(trainer, name,
 
 
 def test_an_unknown_trainer_is_named_with_the_nearest_known_one(make_spec, frame):
-    with pytest.raises(SpecInvalid, match="set training.trainer to 'lightgbm'"):
+    with pytest.raises(SpecInvalid, match="to 'lightgbm'"):
         fit(make_spec(trainer="lightgmb"), frame, threads=1)

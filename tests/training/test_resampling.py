@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from baton.training.losses import auc, calibration_error, log_losses, squared_errors
-from baton.training.resampling import MOST_BLOCKS, resampling, standard_error
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+
+from baton.training.losses import auc, calibration_error, log_losses, squared_errors
+from baton.training.resampling import MOST_BLOCKS, resampling, standard_error
 
 
 def scored(rows, seed):

@@ -106,7 +106,7 @@ def _verdict_on(baton: Platform, version: str | None) -> Verdict:
     if version is None or version not in found:
         raise NotPromotable(
             what=f"no verdict on version {version or 'of a champion'}",
-            why=f"versions with one: {listed(sorted(found, key=int)) or 'none'}",
+            why=f"versions with one: {listed(found) or 'none'}",
             fix="train a challenger with baton train",
         )
     return found[version]

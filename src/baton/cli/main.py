@@ -113,11 +113,16 @@ def up(
     project: Project = HERE,
     home: Home = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the service; the project file's.")] = None,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow.")] = 5000,
+    prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect.")] = 4200,
+    runner_port: Annotated[int, typer.Option("--runner-port", help="Port of the deployments' health.")] = 4201,
 ) -> None:
     """Start MLflow, Prefect with its deployments, and the service, on loopback."""
     from baton.cli import service_commands
 
-    service_commands.up(project, home=home, detach=detach)
+    ports = {"mlflow_port": mlflow_port, "prefect_port": prefect_port, "runner_port": runner_port}
+    service_commands.up(project, home=home, detach=detach, ports=ports | ({"port": port} if port else {}))
 
 
 @app.command()

@@ -163,6 +163,11 @@ class ServingSpec(_Section):
     max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
     poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
 
+    @property
+    def limits(self) -> dict[str, int | float]:
+        """What the service is started with, beside its port."""
+        return {name: value for name, value in self if name != "port"}
+
 
 class ModelSpec(_Section):
     """A Baton project."""

@@ -1,0 +1,81 @@
+"""Commands that start and stop servers on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from baton.cli import output
+from baton.compose import platform
+from baton.flows.programs import Program
+from baton.settings import Settings
+
+LOOK_SECONDS = 0.5
+
+
+def serve(project: Path, *, home: Path | None, port: int | None) -> None:
+    """Serve the champion until interrupted."""
+    from baton.serving.process import start
+
+    baton = platform(project, home=home)
+    serving = baton.spec.serving
+    service = start(baton.folder, model=baton.spec.name, port=port or serving.port, limits=serving.limits)
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    released = "ready" if baton.release_file.exists() else "waiting for a first champion; run baton train"
+    output.line(f"{service.url}/v1/models/{baton.spec.name} is up, {released}; Ctrl-C stops it")
+    while service.running and not ended.wait(LOOK_SECONDS):
+        pass
+    service.stop()
+
+
+def up(project: Path, *, home: Path | None, detach: bool, ports: dict[str, int]) -> None:
+    """Start every server; return once healthy with `detach`, else run until interrupted."""
+    from baton.flows.background import remember_programs, start_detached
+    from baton.flows.installation import programs_of, servers_folder
+    from baton.flows.supervisor import Supervisor
+
+    baton = platform(project, home=home)
+    programs = programs_of(baton, **ports)
+    folder = servers_folder(baton.settings.home)
+    output.line(f"starting {', '.join(program.name for program in programs)}; logs are in {folder}")
+
+    def ready(program: Program, seconds: float) -> None:
+        output.line(f"  {program.name:<8} {_page(program, baton.spec.name):<52} ready in {seconds:.0f} s")
+
+    if detach:
+        start_detached(folder, programs, on_ready=ready)
+        output.line("all are up; baton down stops them")
+        return
+    remember_programs(folder, programs)
+    output.line("Ctrl-C stops them")
+    Supervisor(folder).run(programs, on_ready=ready)
+    output.line("all are stopped")
+
+
+def down(*, home: Path | None) -> None:
+    """Stop every server of an installation."""
+    from baton.flows.background import stop_detached
+    from baton.flows.installation import servers_folder
+
+    settings = Settings() if home is None else Settings(home=home)
+    stopped = stop_detached(servers_folder(settings.home))
+    output.line("all are stopped" if stopped else "nothing was running")
+
+
+def _page(program: Program, model: str) -> str:
+    """Give the page of a server that a person wants to open."""
+    pages = {
+        "mlflow": f"{program.url}/#/models/{model}",
+        "prefect": f"{program.url}/deployments",
+        "runner": program.url,
+        "service": f"{program.url}/v1/models/{model}",
+    }
+    return pages.get(program.name, program.url)

@@ -1,0 +1,110 @@
+"""Two sealed bundles of one model, and services of them."""
+
+import shutil
+import socket
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from baton.core.bundle import Field
+from baton.core.profile import profile
+from baton.core.release import Release
+from baton.packaging.rows import rows_from_frame
+from baton.packaging.seal import seal
+from baton.serving.release_file import write_release
+
+MODEL = "flights"
+FIELDS = (
+    Field(name="carrier", kind="text"),
+    Field(name="distance", kind="number"),
+    Field(name="delay", kind="number"),
+)
+
+
+def _rows(count, seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "carrier": rng.choice(["AA", "UA", ""], size=count),
+            "distance": rng.integers(50, 2500, size=count).astype("float64"),
+            "delay": np.where(rng.random(count) < 0.2, np.nan, rng.integers(-20, 90, size=count)),
+        }
+    )
+    return frame, (rng.random(count) < 0.2 + 0.3 * (frame["delay"] > 20)).astype(int)
+
+
+def _fitted(trees):
+    from lightgbm import LGBMClassifier
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    encode = ColumnTransformer([("text", ordinal, ["carrier"]), ("number", "passthrough", ["distance", "delay"])])
+    model = LGBMClassifier(n_estimators=trees, num_leaves=7, n_jobs=1, random_state=0, verbose=-1)
+    return Pipeline([("encode", encode), ("model", model)]).fit(*_rows(2_000, seed=1))
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory):
+    """A state folder with two bundles, and rows with each bundle's answers."""
+    folder = tmp_path_factory.mktemp("sealed")
+    holdout = _rows(200, seed=2)[0]
+    pipelines = [_fitted(20), _fitted(40)]
+    bundles = [
+        seal(
+            folder,
+            model=MODEL,
+            pipeline=pipeline,
+            model_digest=f"{at}" * 64,
+            fields=FIELDS,
+            profile=profile(holdout, pipeline.predict_proba(holdout)[:, 1], text=["carrier"]),
+            holdout=holdout,
+            golden=holdout.iloc[:16],
+            facts={"number": at},
+        )
+        for at, pipeline in enumerate(pipelines)
+    ]
+    requests = [
+        {name: None if value == "" or pd.isna(value) else value for name, value in row.items()}
+        for row in holdout.to_dict("records")
+    ]
+    return SimpleNamespace(
+        folder=folder,
+        bundles=bundles,
+        requests=requests,
+        table=rows_from_frame(holdout, FIELDS),
+        scores={b.digest: p.predict_proba(holdout)[:, 1] for b, p in zip(bundles, pipelines, strict=True)},
+    )
+
+
+@pytest.fixture
+def state(sealed, tmp_path):
+    """A state folder of its own, with both bundles and no release."""
+    shutil.copytree(sealed.folder / "bundles", tmp_path / MODEL / "bundles")
+    return tmp_path / MODEL
+
+
+@pytest.fixture
+def release(sealed, state):
+    """Write and give the release of the first or second bundle."""
+
+    def write(number, *, epoch=None, **changes):
+        made = Release(
+            model=MODEL, epoch=epoch or number + 1, version=str(number + 1), champion=sealed.bundles[number].digest
+        )
+        made = replace(made, **changes)
+        write_release(state, made)
+        return made
+
+    return write
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
