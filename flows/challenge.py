@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baton.core.digest import digest_of
 from baton.core.release import Release
 from baton.core.run import Run
 from baton.core.spec import ModelSpec, spec_from
@@ -114,14 +115,19 @@ def learn(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, as_of: dat
 
 
 def judge(platform: Platform, spec: ModelSpec, learned: Learned, sealed: Sealed, *, as_of: datetime) -> Judgement:
-    """Compare the challenger's twin with the champion's on the same days."""
+    """Compare the challenger's twin with the champion on the same days.
+
+    `refresh` is for the champion's own recipe on newer data; another recipe
+    has to be proven better, whatever model.yaml says.
+    """
     from baton.registry.gate import decide
 
     head = platform.ledger.head(spec.name)
-    champion = champion_twin(platform, head) if head else None
+    champion = rival(platform, spec, head, holdout_start=learned.holdout_start) if head else None
+    same = champion is not None and facts(champion)["recipe"] == recipe(spec)
     scores = score(champion, learned.holdout) if champion else None
     verdict = decide(
-        spec.gate,
+        spec.gate if same or champion is None else spec.gate.model_copy(update={"intent": "replace"}),
         model=spec.name,
         labels=learned.labels,
         blocks=learned.holdout["block"].to_numpy(),
@@ -217,17 +223,31 @@ def project(platform: Platform, spec: ModelSpec) -> Release | None:
         return None
     release = Release(model=spec.name, epoch=head.epoch, version=head.version, champion=head.digest)
     # Serving first: callers need the champion, people can wait for the alias.
-    write_release(platform.release_file, release)
+    write_release(platform.folder, release)
     reconcile(spec.name, platform.ledger, platform.registry)
     return release
 
 
-def champion_twin(platform: Platform, head: LedgerEntry) -> Contents:
-    """Open the bundle of the champion's twin, verified to the byte."""
+def rival(platform: Platform, spec: ModelSpec, head: LedgerEntry, *, holdout_start: datetime) -> Contents:
+    """Open what the challenger is judged against, verified to the byte.
+
+    That is the champion itself where it learnt from nothing within a holdout's
+    length of the holdout. Else the two models would be nearly one, so it is the
+    champion's twin, which was trained without the holdout of its own day.
+    """
     from baton.packaging.reader import open_contents
 
     champion = open_contents(platform.bundles / head.digest)
-    return open_contents(platform.twins / facts(champion)["twin"])
+    known = facts(champion)
+    newest = datetime.fromisoformat(known["trained_until"])
+    if newest <= holdout_start - timedelta(days=spec.training.holdout_days):
+        return champion
+    return open_contents(platform.bundles / known["twin"])
+
+
+def recipe(spec: ModelSpec) -> str:
+    """Name what makes a model beside its data: features, trainer, parameters and window."""
+    return digest_of([spec.task, spec.features.names, spec.features.text, spec.training.model_dump(mode="json")])
 
 
 def score(model: Contents, rows: pd.DataFrame) -> NDArray[np.float64]:

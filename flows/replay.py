@@ -158,7 +158,7 @@ class Replay:
     def await_epoch(self, epoch: int) -> None:
         """Wait until the service answers with a champion of this epoch or a later one."""
         limit = time.monotonic() + SWAP_SECONDS
-        while self.client.metadata().epoch < epoch:
+        while self.client.describe().epoch < epoch:
             if time.monotonic() > limit:
                 raise DependencyDown(
                     what=f"the service does not serve epoch {epoch}",

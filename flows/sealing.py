@@ -55,12 +55,13 @@ def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learn
 
 def _seal(platform: Platform, spec: ModelSpec, learned: Learned, fitted: Fitted, *, facts: Mapping[str, Any]) -> Bundle:
     from baton.core.profile import profile
+    from baton.flows.challenge import recipe
     from baton.packaging.seal import seal as seal_bundle
     from baton.training.fit import predict
 
     names = list(spec.features.names)
     return seal_bundle(
-        platform.twins if facts["part"] == "twin" else platform.bundles,
+        platform.folder,
         model=spec.name,
         model_digest=fitted.digest,
         pipeline=fitted.pipeline,
@@ -80,6 +81,7 @@ def _seal(platform: Platform, spec: ModelSpec, learned: Learned, fitted: Fitted,
             "rows": fitted.rows,
             "base_rate": fitted.base_rate,
             "config": spec.digest,
+            "recipe": recipe(spec),
             "metrics": {name: measure.value for name, measure in learned.evaluation.metrics.items()},
         },
     )

@@ -32,6 +32,16 @@ class Answer:
     scores: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """The version that a service answers with."""
+
+    model: str
+    version: str
+    digest: str
+    epoch: int
+
+
 class PredictionClient:
     """A connection to one model's service, kept open between requests.
 
@@ -69,13 +79,22 @@ class PredictionClient:
             body["entities"] = list(entities)
         if moments is not None:
             body["moments"] = [plain(moment) for moment in moments]
-        answer = self._send(body)
+        answer = self._ask("POST", f"/v1/models/{self._model}/predict", body)
         predictions = answer.pop("predictions")
         return Answer(
             ids=tuple(each["id"] for each in predictions),
             scores=tuple(each["score"] for each in predictions),
             **answer,
         )
+
+    def describe(self) -> Described:
+        """Ask which version answers.
+
+        Raises:
+            DependencyDown: The service does not answer, or has no champion.
+        """
+        answer = self._ask("GET", f"/v1/models/{self._model}")
+        return Described(**{name: answer[name] for name in ("model", "version", "digest", "epoch")})
 
     def close(self) -> None:
         """Close the connection."""
@@ -89,7 +108,7 @@ class PredictionClient:
     ) -> None:
         self.close()
 
-    def _send(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         import httpx
 
         reason = ""
@@ -97,7 +116,7 @@ class PredictionClient:
             if attempt:
                 time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
-                response = self._http.post(f"/v1/models/{self._model}/predict", json=body)
+                response = self._http.request(method, path, json=body)
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
                 continue

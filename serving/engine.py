@@ -65,7 +65,7 @@ async def running(settings: ServingSettings) -> AsyncIterator[Engine]:
             settings.folder, model=settings.model, max_batch_rows=settings.max_batch_rows, metrics=metrics
         ),
         batcher=Batcher(max_batch_rows=settings.max_batch_rows, max_wait_ms=settings.max_wait_ms),
-        log=PredictionLog(settings.folder, metrics=metrics),
+        log=PredictionLog(settings.folder, metrics=metrics, flush_seconds=settings.log_seconds),
     )
     engine.log.start()
     engine.batcher.start()

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 PREDICTIONS = "predictions"
 FEATURE_PREFIX = "feature."
 CHAMPION = "champion"
-FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 20_000
 MOST_ROWS = 200_000
 
@@ -51,9 +50,12 @@ class Answered:
 class PredictionLog:
     """A queue of answered requests and the thread that writes it to `predictions/`."""
 
-    def __init__(self, folder: Path, *, metrics: Metrics, most_rows: int = MOST_ROWS) -> None:
+    def __init__(
+        self, folder: Path, *, metrics: Metrics, flush_seconds: float = 1.0, most_rows: int = MOST_ROWS
+    ) -> None:
         self._folder = folder / PREDICTIONS
         self._metrics = metrics
+        self._flush_seconds = flush_seconds
         self._most_rows = most_rows
         self._queue: deque[Answered] = deque()
         self._rows = 0
@@ -88,7 +90,7 @@ class PredictionLog:
 
     def _write_for_ever(self) -> None:
         while not self._stopping:
-            self._wake.wait(FLUSH_SECONDS)
+            self._wake.wait(self._flush_seconds)
             self._wake.clear()
             self._flush()
         self._flush()

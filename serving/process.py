@@ -87,18 +87,14 @@ def start(
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    variables = {"folder": str(folder), "model": model, **(limits or {})}
-    settings_from(variables)
+    settings_from({"folder": str(folder), "model": model, **(limits or {})})
     stop_left_over(folder)
     _check_port(host, port)
-    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
-    command += ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
-    environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
     with (folder / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            command,
+            serve_command(host=host, port=port),
             cwd=folder,
-            env=os.environ | environment | {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"},
+            env=os.environ | serve_environment(folder, model=model, limits=limits),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -112,6 +108,19 @@ def start(
         service.stop()
         raise
     return service
+
+
+def serve_command(*, host: str = HOST, port: int) -> tuple[str, ...]:
+    """Give the command that serves; what it serves is in `serve_environment`."""
+    grace = ("--timeout-graceful-shutdown", str(GRACE_SECONDS))
+    return (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port), *grace)
+
+
+def serve_environment(folder: Path, *, model: str, limits: Mapping[str, int | float] | None = None) -> dict[str, str]:
+    """Give the variables that say which model is served from which folder, and within what limits."""
+    variables = {"folder": str(folder.absolute()), "model": model, **(limits or {})}
+    settings = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
+    return settings | {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"}
 
 
 def stop_left_over(folder: Path) -> None:

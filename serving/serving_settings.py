@@ -27,6 +27,7 @@ class ServingSettings(BaseSettings):
     max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
     timeout_seconds: float = Field(10.0, gt=0, description="Longest that a request waits for its answer.")
     poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
+    log_seconds: float = Field(1.0, gt=0, description="How often the prediction log is written.")
 
 
 def settings_from_environment() -> ServingSettings:

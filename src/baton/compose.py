@@ -36,13 +36,8 @@ class Platform:
 
     @property
     def bundles(self) -> Path:
-        """Folder of sealed bundles, by digest."""
+        """Folder of sealed bundles, champions and their twins, by digest."""
         return self.folder / "bundles"
-
-    @property
-    def twins(self) -> Path:
-        """Folder of the champions' unrefitted twins, by model digest."""
-        return self.folder / "twins"
 
     @property
     def predictions(self) -> Path:

@@ -69,7 +69,9 @@ def _rate(events, column, hours, moment):
         ("route_daily", "route_arr15_28d", "arrivals", 24 * 28, 24, 9),
     ],
 )
-def test_a_rate_by_the_clock_is_that_of_a_loop(spec, tables, views, sample, view, feature, table, hours, every, after):
+def test_a_rate_by_the_clock_is_that_of_a_loop(  # noqa: PLR0917 - fixtures and a table
+    spec, tables, views, sample, view, feature, table, hours, every, after
+):
     entity = spec.features.views[view].entity
     events = _events(tables, table)
     found = _as_of(spec, views, sample, view)[feature]
@@ -83,7 +85,9 @@ def test_a_rate_by_the_clock_is_that_of_a_loop(spec, tables, views, sample, view
 
 
 @pytest.mark.parametrize(("view", "feature"), [("flight_event", "flight_arr15_28d"), ("tail_event", "tail_arr15_28d")])
-def test_a_rate_at_landing_is_that_of_a_loop(spec, tables, views, sample, view, feature):
+def test_a_rate_at_landing_is_that_of_a_loop(  # noqa: PLR0917 - fixtures and a table
+    spec, tables, views, sample, view, feature
+):
     entity = spec.features.views[view].entity
     events = _events(tables, "arrivals")
     found = _as_of(spec, views, sample, view)

@@ -67,6 +67,7 @@ def test_no_month_of_real_rows_is_stopped(checks, year):
     assert aside == 1
 
 
+@pytest.mark.long
 def test_no_day_of_sixty_is_stopped(checks, year):
     days = pd.date_range("2013-01-02", "2013-12-28", periods=60).strftime("%Y-%m-%d")
     for name in ("schedule", "departures", "arrivals", "weather"):
