@@ -69,8 +69,9 @@ format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff format --quiet $(CODE)
 
 .PHONY: schema
-schema: setup ## Write the JSON Schema of model.yaml
+schema: setup ## Write the JSON Schema of model.yaml and its reference page
 	@$(BIN)/baton schema --out docs/reference/model.schema.json
+	@$(BIN)/baton schema --markdown --out docs/reference/model-yaml.md
 
 .PHONY: up
 up: setup ## Start MLflow, Prefect and the service on loopback, until Ctrl-C

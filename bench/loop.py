@@ -34,24 +34,23 @@ REPEATS = int(os.environ.get("REPEATS", "1"))
 def bare(home: Path) -> None:
     """Do the loop's work in a plain script."""
     from baton.compose import platform
-    from baton.flows import challenge, landing_run, sealing
+    from baton.flows import challenge, landing_run, trained
     from baton.flows.run_record import run_key
 
     baton = platform(PROJECT, home=home)
     for as_of in MOMENTS:
         landing_run.land(baton, landing_run.read(baton), as_of=as_of)
         snapshot = challenge.freeze(baton, as_of=as_of)
-        learned = challenge.learn(baton, baton.spec, snapshot, as_of=as_of)
-        sealed = sealing.seal(baton, baton.spec, snapshot, learned)
-        judgement = challenge.judge(baton, baton.spec, learned, sealed, as_of=as_of)
+        key = run_key(baton.spec, snapshot, as_of=as_of)
+        challenger = trained.train(baton, baton.spec, snapshot, key=key, as_of=as_of)
+        judgement = challenge.judge(baton, baton.spec, challenger, as_of=as_of)
         version = challenge.register(
             baton,
             baton.spec,
             snapshot=snapshot,
-            learned=learned,
-            sealed=sealed,
+            trained=challenger,
             judgement=judgement,
-            key=run_key(baton.spec, snapshot, as_of=as_of),
+            key=key,
             trigger="schedule",
             as_of=as_of,
         )
@@ -78,6 +77,7 @@ def monthly_auc(home: Path) -> list[dict[str, object]]:
     from baton.compose import platform
     from baton.features.snapshot import frame
     from baton.flows import challenge, landing_run
+    from baton.flows.sealed_model import score
     from baton.packaging.reader import open_contents
 
     baton = platform(PROJECT, home=home)
@@ -96,8 +96,8 @@ def monthly_auc(home: Path) -> list[dict[str, object]]:
                 "month": f"{start:%Y-%m}",
                 "rows": len(part),
                 "version": in_force.version,
-                "auc_retrained": round(float(roc_auc_score(part["label"], challenge.score(champion, part))), 4),
-                "auc_stale": round(float(roc_auc_score(part["label"], challenge.score(first, part))), 4),
+                "auc_retrained": round(float(roc_auc_score(part["label"], score(champion, part))), 4),
+                "auc_stale": round(float(roc_auc_score(part["label"], score(first, part))), 4),
             }
         )
     return months

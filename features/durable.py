@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,19 @@ def write_json(path: Path, value: object) -> None:
     _replace(path, lambda temporary: temporary.write_bytes(content))
 
 
-def write_parquet(path: Path, table: pd.DataFrame | pa.Table) -> None:
-    """Replace a Parquet file by the rows of a frame, without its index."""
+def write_parquet(path: Path, table: pd.DataFrame | pa.Table, *, cuts: Sequence[int] = ()) -> None:
+    """Replace a Parquet file by the rows of a frame, without its index; a new row group begins at each cut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
-    _replace(path, lambda temporary: pq.write_table(rows, temporary, compression="zstd"))
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, rows.schema, compression="zstd") as writer:
+            for start, end in itertools.pairwise([0, *cuts, len(rows)]):
+                writer.write_table(rows.slice(start, end - start))
+
+    _replace(path, write)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,23 +1,24 @@
-"""The landing zone: every row that became known, one Parquet piece per table and UTC day, behind a watermark.
+"""The landing zone: every row that became known, in Parquet pieces of a month at most, behind a watermark.
 
 Format version 1: `landed/<table>/<from>-<to>.parquet` holds the rows known in
-that half-open stretch of one day, `landed/<table>/watermark.json` says up to
-where pieces count. A piece beyond the watermark was left by a process that
-died; it is never read, and the next landing removes it. A change of format
-gets a new folder name, and the old one is read once to fill it.
+that half-open stretch of one UTC month, with a row group for each day, so that
+a day can be read alone and a year in a dozen files. `landed/<table>/watermark.json`
+says up to where pieces count. A piece beyond the watermark was left by a
+process that died; it is never read, and the next landing removes it. A change
+of format gets a new folder name, and the old one is read once to fill it.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baton.core.digest import digest_of, digest_of_file
 from baton.core.errors import Conflict, DataRefused, IntegrityBroken
 from baton.core.spec import ModelSpec
 from baton.features.durable import write_json, write_parquet
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAMP = "%Y%m%dT%H%M%S%f"
-DAY = timedelta(days=1)
-# Small files wait on the disk, not on a core.
-WRITERS = 4
+# Small files wait on the disk, not on a core: 1,460 of them are read in 0.65 s by four threads, in 1.4 s by one.
+THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,7 @@ class Landing:
         self._folder = folder
         self._spec = spec
         self._loaded: dict[str, tuple[tuple[str, ...], pd.DataFrame]] = {}
+        self._digests: dict[Path, str] = {}
 
     def landed_through(self, table: str) -> datetime | None:
         """Give the moment before which every known row has landed, or None before the first landing."""
@@ -115,6 +116,25 @@ class Landing:
         """Give every table as `read` does."""
         return {name: self.read(name, as_of=as_of) for name in self._spec.source.tables}
 
+    def digest(self, *, as_of: datetime) -> str:
+        """Give the SHA-256 over names and contents of the pieces that hold what was known before `as_of`.
+
+        Pieces that land later begin where these end, so they never change it
+        once all tables have landed through `as_of`.
+        """
+        limit = as_of.astimezone(timezone.utc).strftime(STAMP)
+        pieces = {
+            f"{table}/{name}": self._folder / "landed" / table / name
+            for table in self._spec.source.tables
+            for name in self._pieces("landed", table)
+            if name < limit
+        }
+        # A landed piece never changes: it is hashed once.
+        fresh = [file for file in pieces.values() if file not in self._digests]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._digests.update(zip(fresh, pool.map(digest_of_file, fresh), strict=True))
+        return digest_of({name: self._digests[file] for name, file in pieces.items()})
+
     def quarantined(self, table: str) -> pd.DataFrame:
         """Give the rows of a table that were set aside, with their reasons."""
         return _frame([self._folder / "quarantine" / table / name for name in self._pieces("quarantine", table)])
@@ -138,10 +158,9 @@ class Landing:
         names = self._pieces("landed", table)
         seen, rows = self._loaded.get(table, ((), None))
         if rows is None or names != seen:
-            folder = self._folder / "landed" / table
-            fresh = _frame([folder / name for name in names[len(seen) :]])
             grown = rows is not None and names[: len(seen)] == seen
-            rows = pd.concat([rows, fresh], ignore_index=True) if grown else _frame([folder / n for n in names])
+            fresh = _frame([self._folder / "landed" / table / n for n in names[len(seen) if grown else 0 :]])
+            rows = pd.concat([rows, fresh], ignore_index=True) if grown else fresh
             self._loaded[table] = (names, rows)
         return rows
 
@@ -151,9 +170,9 @@ class Landing:
         # A piece's bytes must not depend on the order in which the source gives its rows.
         ordered = rows.sort_values([table.known_time, *table.key], kind="stable", ignore_index=True)
         folder = self._folder / kind / batch.table
-        with ThreadPoolExecutor(WRITERS) as pool:
-            pieces = _days(ordered, table.known_time, batch)
-            list(pool.map(lambda piece: write_parquet(folder / piece[0], piece[1]), pieces))
+        with ThreadPoolExecutor(THREADS) as pool:
+            pieces = _months(ordered, table.known_time, batch)
+            list(pool.map(lambda piece: write_parquet(folder / piece[0], piece[1], cuts=piece[2]), pieces))
 
     def _clear(self, batch: Batch, kind: str) -> None:
         """Remove what a dead process left beyond the watermark, unless this batch writes the very same pieces."""
@@ -161,12 +180,12 @@ class Landing:
         for file in (self._folder / kind / batch.table).glob(".*.tmp"):
             file.unlink()
         for file in (self._folder / kind / batch.table).glob("*.parquet"):
-            if file.name >= begin and file.name != _piece(batch, _midnight(file.name)):
+            if file.name >= begin and file.name != _piece(batch, _month(_begin(file.name))):
                 file.unlink()
 
 
-def _days(rows: pd.DataFrame, known_time: str, batch: Batch) -> Iterator[tuple[str, pa.Table]]:
-    """Cut ordered rows into one piece per UTC day, each with its file's name."""
+def _months(rows: pd.DataFrame, known_time: str, batch: Batch) -> Iterator[tuple[str, pa.Table, list[int]]]:
+    """Cut ordered rows into one piece per UTC month, each with its file's name and where its days begin."""
     import pyarrow as pa
 
     if rows.empty:
@@ -179,21 +198,28 @@ def _days(rows: pd.DataFrame, known_time: str, batch: Batch) -> Iterator[tuple[s
             why=str(error),
             fix="give every column one type in the reader",
         ) from error
-    days = rows[known_time].dt.tz_convert("UTC").dt.floor("D")
-    starts = [*days.drop_duplicates().index, len(rows)]
-    for start, end in itertools.pairwise(starts):
-        yield _piece(batch, days.iloc[start].to_pydatetime()), table.slice(start, end - start)
+    days = rows[known_time].dt.tz_convert("UTC").dt.floor("D").drop_duplicates()
+    months = [month for _, month in days.groupby([days.dt.year, days.dt.month])]
+    ends = [*(month.index[0] for month in months[1:]), len(rows)]
+    for month, end in zip(months, ends, strict=True):
+        start, *cuts = month.index
+        name = _piece(batch, _month(month.iloc[0].to_pydatetime()))
+        yield name, table.slice(start, end - start), [cut - start for cut in cuts]
 
 
-def _piece(batch: Batch, day: datetime) -> str:
-    """Name the piece of one day: the stretch of known time that it covers."""
-    begin = day if batch.since is None else max(day, batch.since)
-    return f"{begin.strftime(STAMP)}-{min(day + DAY, batch.until).strftime(STAMP)}.parquet"
+def _piece(batch: Batch, month: datetime) -> str:
+    """Name the piece of one month: the stretch of known time that it covers."""
+    begin = month if batch.since is None else max(month, batch.since)
+    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    return f"{begin.strftime(STAMP)}-{min(following, batch.until).strftime(STAMP)}.parquet"
 
 
-def _midnight(name: str) -> datetime:
-    begin = datetime.strptime(name.split("-", maxsplit=1)[0], STAMP).replace(tzinfo=timezone.utc)
-    return begin.replace(hour=0, minute=0, second=0, microsecond=0)
+def _begin(name: str) -> datetime:
+    return datetime.strptime(name.split("-", maxsplit=1)[0], STAMP).replace(tzinfo=timezone.utc)
+
+
+def _month(moment: datetime) -> datetime:
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _frame(files: list[Path]) -> pd.DataFrame:
@@ -203,7 +229,8 @@ def _frame(files: list[Path]) -> pd.DataFrame:
 
     if not files:
         return pd.DataFrame()
-    # Threads cost more than they bring for files of this size (1.0 s for a year either way).
-    tables = [pq.ParquetFile(file).read(use_threads=False) for file in files]
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    with ThreadPoolExecutor(THREADS) as pool:
+        tables = list(pool.map(lambda file: pq.ParquetFile(file).read(use_threads=False), files))
+    # In one run of memory, a text that repeats becomes one Python string.
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").combine_chunks().to_pandas()
     return frame

@@ -3,13 +3,15 @@
 Format version 1: `<digest>.parquet` with the columns id, moment, block, label,
 label_known and the features; `<digest>.json` beside it with the file's own
 SHA-256 and what the columns cannot say. A change of either gets a new version
-number in the JSON and a reader for the old one.
+number in the JSON and a reader for the old one. `keys/<key>.json` says which
+snapshot some work ended in; it may be removed at any time.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,8 @@ from baton.core.snapshot import Snapshot
 from baton.core.spec import ModelSpec
 from baton.features.durable import write_json, write_parquet
 from baton.features.leak import audit_join
-from baton.features.source import Definitions
+from baton.features.snapshot_key import project_code, snapshot_key
+from baton.features.source import Definitions, ProjectDefinitions
 
 if TYPE_CHECKING:
     from baton.core.ports import FeatureStore
@@ -52,7 +55,8 @@ def freeze(
 ) -> Snapshot:
     """Freeze the rows whose label was known before `as_of`, audited, to a file named by its content.
 
-    The store's views must have been refreshed at `as_of`.
+    The store's views must have been refreshed at `as_of`. Work that was done
+    before, in this process or another, is not done again; see `frozen`.
 
     Args:
         spec: The project.
@@ -67,6 +71,9 @@ def freeze(
         EmptyWindow: No row has a label yet.
         DataRefused: The join lost rows, or it shows what was not known yet.
     """
+    key = _key(spec, landing, definitions, as_of=as_of, start=start)
+    if key is not None and (done := _recall(folder, key, as_of=as_of)) is not None:
+        return done
     tables = _landed(spec, landing, as_of=as_of)
     rows = _labelled(spec, tables, definitions)
     rows = rows[
@@ -80,7 +87,22 @@ def freeze(
         )
     frame = _featured(spec, rows, store, extra=["label", "label_known"])
     audit_join(frame, spec, tables, definitions)
-    return _store(frame, folder, as_of=as_of)
+    snapshot = _store(frame, folder, as_of=as_of)
+    # Code that was edited meanwhile is not the code that did this work.
+    if key is not None and key == _key(spec, landing, definitions, as_of=as_of, start=start):
+        _remember(folder, key, snapshot)
+    return snapshot
+
+
+def frozen(
+    spec: ModelSpec, landing: Landing, *, as_of: datetime, folder: Path, start: datetime | None = None
+) -> Snapshot | None:
+    """Give the snapshot that `freeze` has made of the same rows, declarations and code, or None.
+
+    Where there is one, `refresh` and `freeze` have nothing to add. Its bytes
+    are verified; one that was changed is None, and `freeze` makes it anew.
+    """
+    return _recall(folder, snapshot_key(spec, landing, as_of=as_of, start=start), as_of=as_of)
 
 
 def frame(snapshot: Snapshot) -> pd.DataFrame:
@@ -92,7 +114,7 @@ def frame(snapshot: Snapshot) -> pd.DataFrame:
     beside = snapshot.path.with_suffix(".json")
     if not snapshot.path.is_file() or not beside.is_file():
         raise IntegrityBroken(what="a snapshot is gone", why=f"no {snapshot.path.name}", fix="freeze it again")
-    if digest_of_file(snapshot.path) != json.loads(beside.read_bytes())["file"]:
+    if not _whole(snapshot.path):
         raise IntegrityBroken(
             what=f"snapshot {snapshot.digest[:12]} was changed",
             why=f"{snapshot.path.name} has other bytes than were frozen",
@@ -140,6 +162,39 @@ def traffic(
     moment = spec.prediction.moment
     rows = definitions.request(tables)
     return _featured(spec, rows[(rows[moment] >= start) & (rows[moment] < end)], store, extra=[])
+
+
+def _key(
+    spec: ModelSpec, landing: Landing, definitions: Definitions, *, as_of: datetime, start: datetime | None
+) -> str | None:
+    """Name the work, or give None where definitions are not the project's code as it is now."""
+    if not isinstance(definitions, ProjectDefinitions) or definitions.code != project_code(spec):
+        return None
+    return snapshot_key(spec, landing, as_of=as_of, start=start)
+
+
+def _remember(folder: Path, key: str, snapshot: Snapshot) -> None:
+    said = digest_of_file(snapshot.path.with_suffix(".json"))
+    write_json(folder / "keys" / f"{key}.json", {"snapshot": snapshot.digest, "said": said})
+
+
+def _recall(folder: Path, key: str, *, as_of: datetime) -> Snapshot | None:
+    """Give the snapshot that some work ended in, if it is whole: the key vouches for the JSON, the JSON for the rows."""
+    try:
+        known = json.loads((folder / "keys" / f"{key}.json").read_bytes())
+        path = folder / f"{known['snapshot']}.parquet"
+        if digest_of_file(path.with_suffix(".json")) != known["said"] or not _whole(path):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # The same rows may have been frozen first at another moment.
+    return replace(find(folder, known["snapshot"]), as_of=as_of)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a snapshot's rows are there and are the bytes that were frozen."""
+    beside = path.with_suffix(".json")
+    return path.is_file() and beside.is_file() and digest_of_file(path) == json.loads(beside.read_bytes())["file"]
 
 
 def _landed(spec: ModelSpec, landing: Landing, *, as_of: datetime) -> dict[str, pd.DataFrame]:
@@ -220,7 +275,7 @@ def _store(frame: pd.DataFrame, folder: Path, *, as_of: datetime) -> Snapshot:
         end=frame["moment"].iloc[-1].to_pydatetime(),
         as_of=as_of,
     )
-    if not path.with_suffix(".json").is_file():
+    if not _whole(path):
         write_parquet(path, frame)
         said = {name: getattr(snapshot, name) for name in ("columns", "rows", "start", "end", "as_of")}
         # Last, so that a snapshot with this file is whole.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from baton.core.digest import digest_of_bytes
 from baton.core.errors import BatonError, SourceMissing, listed
 from baton.core.spec import ModelSpec, TableSpec
+from baton.features.snapshot_key import project_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,22 +57,25 @@ def read_tables(spec: ModelSpec) -> dict[str, pd.DataFrame]:
     return {name: _in_utc(found[name], table) for name, table in spec.source.tables.items()}
 
 
-def load_definitions(spec: ModelSpec) -> Definitions:
+def load_definitions(spec: ModelSpec) -> ProjectDefinitions:
     """Load the project's feature definitions, `request` and `views`, and check what they give whenever they are used.
 
     Raises:
         SourceMissing: The file or one of its two functions is not there; later,
             on use, a column that model.yaml names.
     """
+    # Before loading, so that code which is edited meanwhile is not taken for what was loaded.
+    code = project_code(spec)
     module = _load(spec.folder / spec.features.definitions)
     fix = f"define request(tables) and views(tables, *, as_of) in {spec.features.definitions}"
-    return _Checked(spec, _function(module, "request", fix=fix), _function(module, "views", fix=fix))
+    return ProjectDefinitions(spec, _function(module, "request", fix=fix), _function(module, "views", fix=fix), code)
 
 
-class _Checked:
-    """Definitions that refuse to give less than model.yaml names."""
+class ProjectDefinitions:
+    """Definitions that refuse to give less than model.yaml names; `code` is the digest of what was loaded."""
 
-    def __init__(self, spec: ModelSpec, request: Callable[..., Any], views: Callable[..., Any]) -> None:
+    def __init__(self, spec: ModelSpec, request: Callable[..., Any], views: Callable[..., Any], code: str) -> None:
+        self.code = code
         self._spec = spec
         self._request = request
         self._views = views

@@ -1,6 +1,6 @@
 """One challenger from rows to verdict to champion, step by step.
 
-    freeze -> learn -> seal -> judge -> register -> settle
+    freeze -> train -> judge -> register -> settle
 
 Each step takes values and gives values, and gives the same again when it is
 repeated.
@@ -8,52 +8,28 @@ repeated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baton.core.digest import digest_of
 from baton.core.release import Release
 from baton.core.run import Run
 from baton.core.spec import ModelSpec, spec_from
 from baton.flows.run_record import code_digest
-from baton.flows.sealing import Sealed
+from baton.flows.sealed_model import facts, recipe, score
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from baton.compose import Platform
-    from baton.core.evaluation import Evaluation
     from baton.core.ledger_entry import LedgerEntry
     from baton.core.snapshot import Snapshot
     from baton.core.verdict import Verdict
+    from baton.flows.trained import Trained
     from baton.packaging.reader import Contents
-    from baton.packaging.scorer import Scorer
-    from baton.training.fit import Fitted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """A challenger's twin, measured on the holdout, and its refit on all rows."""
-
-    twin: Fitted
-    refit: Fitted
-    evaluation: Evaluation
-    known: pd.DataFrame
-    holdout: pd.DataFrame
-    holdout_start: datetime
-    scores: NDArray[np.float64]
-
-    @property
-    def labels(self) -> NDArray[np.float64]:
-        """The holdout's labels, 0 or 1."""
-        return self.holdout["label"].to_numpy(dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +54,9 @@ def freeze(platform: Platform, *, as_of: datetime) -> Snapshot:
     """Refresh the features and freeze every labelled row known at the moment."""
     from baton.features import snapshot
 
+    ready = snapshot.frozen(platform.spec, platform.landing, as_of=as_of, folder=platform.snapshots)
+    if ready is not None:
+        return ready
     snapshot.refresh(platform.spec, platform.landing, platform.definitions, platform.store, as_of=as_of)
     return snapshot.freeze(
         platform.spec,
@@ -89,32 +68,7 @@ def freeze(platform: Platform, *, as_of: datetime) -> Snapshot:
     )
 
 
-def learn(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, as_of: datetime) -> Learned:
-    """Fit the twin without the holdout, measure it there, and refit on every known label."""
-    from baton.features.snapshot import frame
-    from baton.training.evaluate import evaluate
-    from baton.training.fit import fit, predict
-    from baton.training.split import known, split
-
-    rows = frame(snapshot)
-    parts = split(rows, spec, as_of=as_of)
-    everything = known(rows, spec, as_of=as_of)
-    # Two fits side by side, one thread each: a fit on two threads waits for
-    # the slower one at every split, and on busy cores takes ten times as long.
-    with ThreadPoolExecutor(platform.settings.fits) as pool:
-        twin, refit = pool.map(lambda part: fit(spec, part, threads=1), (parts.train, everything))
-    return Learned(
-        twin=twin,
-        refit=refit,
-        evaluation=evaluate(twin, parts.holdout, spec),
-        known=everything,
-        holdout=parts.holdout,
-        holdout_start=parts.holdout_start,
-        scores=predict(twin, parts.holdout),
-    )
-
-
-def judge(platform: Platform, spec: ModelSpec, learned: Learned, sealed: Sealed, *, as_of: datetime) -> Judgement:
+def judge(platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datetime) -> Judgement:
     """Compare the challenger's twin with the champion on the same days.
 
     `refresh` is for the champion's own recipe on newer data; another recipe
@@ -123,24 +77,24 @@ def judge(platform: Platform, spec: ModelSpec, learned: Learned, sealed: Sealed,
     from baton.registry.gate import decide
 
     head = platform.ledger.head(spec.name)
-    champion = rival(platform, spec, head, holdout_start=learned.holdout_start) if head else None
+    champion = rival(platform, spec, head, holdout_start=trained.holdout_start) if head else None
     same = champion is not None and facts(champion)["recipe"] == recipe(spec)
-    scores = score(champion, learned.holdout) if champion else None
+    scores = score(champion, trained.holdout) if champion else None
     verdict = decide(
         spec.gate if same or champion is None else spec.gate.model_copy(update={"intent": "replace"}),
         model=spec.name,
-        labels=learned.labels,
-        blocks=learned.holdout["block"].to_numpy(),
-        challenger=sealed.bundle.digest,
-        challenger_scores=learned.scores,
-        challenger_trained_until=learned.twin.trained_until,
+        labels=trained.labels,
+        blocks=trained.holdout["block"].to_numpy(),
+        challenger=trained.bundle.digest,
+        challenger_scores=trained.scores,
+        challenger_trained_until=datetime.fromisoformat(facts(trained.twin)["trained_until"]),
         champion=head.digest if head else None,
         champion_scores=scores,
         champion_trained_until=datetime.fromisoformat(facts(champion)["trained_until"]) if champion else None,
-        baseline_scores=learned.twin.base_rate,
+        baseline_scores=facts(trained.twin)["base_rate"],
         epoch=head.epoch if head else 0,
-        holdout=learned.evaluation.holdout,
-        holdout_start=learned.holdout_start,
+        holdout=trained.evaluation.holdout,
+        holdout_start=trained.holdout_start,
         seed=spec.seed,
         now=as_of,
     )
@@ -152,8 +106,7 @@ def register(
     spec: ModelSpec,
     *,
     snapshot: Snapshot,
-    learned: Learned,
-    sealed: Sealed,
+    trained: Trained,
     judgement: Judgement,
     key: str,
     trigger: str,
@@ -167,9 +120,9 @@ def register(
         key=key,
         name=f"{as_of:%Y-%m-%d} {trigger}",
         snapshot=snapshot,
-        evaluation=learned.evaluation,
+        evaluation=trained.evaluation,
         verdict=judgement.verdict,
-        bundle=sealed.bundle,
+        bundle=trained.bundle,
         parameters={"trainer": spec.training.trainer, **spec.training.parameters, **_window(spec)},
         tags={
             "baton.trigger": trigger,
@@ -179,10 +132,10 @@ def register(
         },
         figures=draw_figures(
             platform.folder / "figures" / key[:16],
-            labels=learned.labels,
-            challenger=learned.scores,
+            labels=trained.labels,
+            challenger=trained.scores,
             champion=judgement.champion_scores,
-            evaluation=learned.evaluation,
+            evaluation=trained.evaluation,
             verdict=judgement.verdict,
         ),
     )
@@ -243,34 +196,6 @@ def rival(platform: Platform, spec: ModelSpec, head: LedgerEntry, *, holdout_sta
     if newest <= holdout_start - timedelta(days=spec.training.holdout_days):
         return champion
     return open_contents(platform.bundles / known["twin"])
-
-
-def recipe(spec: ModelSpec) -> str:
-    """Name what makes a model beside its data: features, trainer, parameters and window."""
-    return digest_of([spec.task, spec.features.names, spec.features.text, spec.training.model_dump(mode="json")])
-
-
-def score(model: Contents, rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Score rows with a sealed model, as serving would."""
-    from baton.packaging.rows import rows_from_frame
-
-    return scorer(model).score(rows_from_frame(rows, model.bundle.fields))
-
-
-def facts(model: Contents) -> dict[str, Any]:
-    """Read where a sealed model comes from."""
-    from baton.packaging.manifest import FACTS
-
-    found: dict[str, Any] = json.loads(model.files[FACTS])
-    return found
-
-
-def scorer(model: Contents) -> Scorer:
-    """Load a sealed model's verified bytes."""
-    from baton.packaging.manifest import MODEL
-    from baton.packaging.scorer import Scorer
-
-    return Scorer(model.files[MODEL])
 
 
 def _window(spec: ModelSpec) -> dict[str, Any]:

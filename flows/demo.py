@@ -10,9 +10,11 @@ after a kill, is quicker and ends the same.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,36 +73,42 @@ class Demo:
 
     def _start(self, at_the_end: ExitStack) -> Replay:
         """Start the service without a champion, so that a taken port is known at once."""
-        from baton.flows.prefect_server import in_process
-
+        from baton.flows.prefect_server import in_process, warm_up
         from baton.serving.client import PredictionClient
         from baton.serving.process import start
 
         spec = self.platform.spec
         with self._step("Service") as step:
             at_the_end.enter_context(in_process())
+            # Prefect's server takes seconds to start; meanwhile the service starts too.
+            warm = threading.Thread(target=copy_context().run, args=(warm_up,))
+            warm.start()
             limits = {"max_wait_ms": spec.serving.max_wait_ms, "log_seconds": LOG_SECONDS, "poll_seconds": 0.1}
             service = start(self.platform.folder, model=spec.name, port=self._port, limits=limits)
             at_the_end.callback(service.stop)
             client = at_the_end.enter_context(PredictionClient(service.url, model=spec.name))
+            warm.join()
             step.done(f"{service.url} is up, and waits for a champion")
-        return Replay(self.platform, client, self._teller)
+        return Replay(self.platform, client)
 
     def _first_champion(self, replay: Replay) -> None:
         as_of = replay.midnight(date(YEAR, FIRST_MONTH, 1))
         with self._step("Landing") as step:
             landed = replay.land(until=as_of)
-            bad = "; ".join(f"{f['rows']} {f['table']} rows fail on {f['column']}" for f in landed["failures"])
-            step.done(
-                f"{landed['rows']:,} rows of January to March, {landed['quarantined']} set aside: {bad or 'none'}"
-            )
-            replay.diary.note(
-                as_of, EventKind.LANDED, "January to March landed, day by day", f"{landed['rows']:,} rows"
-            )
+            rows = sum(len(table) for table in self.platform.landing.read_all(as_of=as_of).values())
+            new = "" if landed["rows"] else ", landed before"
+            step.done(f"{rows:,} rows of January to March{new}; {self._set_aside()}")
+            replay.diary.note(as_of, EventKind.LANDED, "January to March landed, day by day", f"{rows:,} rows")
         with self._step("First champion") as step:
             outcome = replay.retrain("first champion", as_of=as_of)
             replay.await_epoch(outcome["epoch"])
             step.done(f"version {outcome['version']} {outcome['decision']}: {outcome['reason']}")
+
+    def _set_aside(self) -> str:
+        """Say which rows have been set aside so far, and why."""
+        bad = {name: self.platform.landing.quarantined(name) for name in self.platform.spec.source.tables}
+        told = [f"{len(rows)} of {name} set aside: {rows['reason'].iloc[0]}" for name, rows in bad.items() if len(rows)]
+        return "; ".join(told) or "none set aside"
 
     def _refusal(self, replay: Replay) -> None:
         """Offer a challenger with a short memory; the gate refuses it."""

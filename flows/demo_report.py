@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from baton.core.digest import finite
-from baton.flows.challenge import score
+from baton.flows.sealed_model import facts, score
 from baton.monitoring.story import Link, Month, Service, Story, Timing
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def publish(replay: Replay, *, months: Sequence[Month], timings: Sequence[Timing
 
 def _evidently(replay: Replay, report: DriftReport) -> Path:
     from baton.features.snapshot import find, frame
-    from baton.flows.challenge import facts
     from baton.monitoring.evidently_report import render
     from baton.monitoring.prediction_window import features_of
 

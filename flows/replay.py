@@ -21,8 +21,9 @@ from baton.core.digest import finite
 from baton.core.errors import DependencyDown
 from baton.flows.ingest import ingest_flow
 from baton.flows.retrain import DRIFT, IN_MEMORY, SCHEDULE, retrain_flow
-from baton.flows.teller import Step, Teller
+from baton.flows.teller import Step
 from baton.flows.traffic import Callers
+from baton.flows.triggers import Claim, Trigger, Triggers
 from baton.flows.watching import Watched, Watcher
 from baton.monitoring.drift_text import drift_line
 from baton.monitoring.story import Day, Event, EventKind, Judged
@@ -54,13 +55,14 @@ class Diary:
 class Replay:
     """A project's past, lived through month by month against a running service."""
 
-    def __init__(self, platform: Platform, client: PredictionClient, teller: Teller) -> None:
+    def __init__(self, platform: Platform, client: PredictionClient) -> None:
         self.platform = platform
         self.client = client
         self.callers = Callers(client, platform.spec)
         self.watcher = Watcher(platform)
         self.diary = Diary()
-        self._teller = teller
+        self._triggers = Triggers(platform.folder / "triggers.db")
+        self._cooldown = timedelta(days=platform.spec.retraining.cooldown_days)
         self._project = str(platform.spec.folder)
         self._home = str(platform.settings.home.absolute())
 
@@ -146,13 +148,16 @@ class Replay:
         drift = watched.event
         if drift is None:
             return
-        reason = f"{DRIFT}: score PSI {drift.psi:.2f} over {drift.limit:.2f} for {drift.days} days"
         as_of = self.midnight(day + timedelta(days=1))
+        alarm = f"score PSI {drift.psi:.2f} over {drift.limit:.2f} for {drift.days} days"
         if drift.days == self.platform.spec.drift.persistence_days:
-            self.diary.note(as_of, EventKind.DRIFTED, reason, f"{drift.psi:.2f}")
-            parts.say(f"{day:%-d %B}: ALARM, {reason.removeprefix('drift: ')}")
-        outcome = self.retrain_under_fire(reason, today.tail(1), as_of=as_of, key=drift.key)
-        if outcome["claim"] == "taken":
+            self.diary.note(as_of, EventKind.DRIFTED, alarm, f"{drift.psi:.2f}")
+            parts.say(f"{day:%-d %B}: ALARM, {alarm}")
+        asked = Trigger(model=drift.model, key=drift.key, reason=DRIFT, as_of=as_of)
+        # The same alarm is seen every day; most days there is nothing to start.
+        if self._triggers.foresee(asked, now=as_of, cooldown=self._cooldown) is Claim.TAKEN:
+            trigger = f"{DRIFT}: {alarm}"
+            outcome = self.retrain_under_fire(trigger, today.tail(1), as_of=as_of, key=drift.key)
             parts.say(f"{day:%-d %B}: {_told(outcome)}")
 
     def await_epoch(self, epoch: int) -> None:

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from baton.compose import Platform, platform
 from baton.core.digest import digest_of
-from baton.flows import challenge, sealing
+from baton.flows import challenge, trained
 from baton.flows.run_record import Record, recall, remember, run_key
 from baton.flows.triggers import Claim, Trigger, Triggers
 from baton.registry.verdict_text import verdict_markdown
@@ -31,8 +31,7 @@ IN_MEMORY: Mapping[str, Any] = {"cache_policy": NO_CACHE, "persist_result": Fals
 ON_A_SERVER: Mapping[str, Any] = {**IN_MEMORY, "retries": 2, "retry_delay_seconds": [1, 5], "timeout_seconds": 120}
 
 freeze = task(challenge.freeze, name="freeze snapshot", **IN_MEMORY)
-learn = task(challenge.learn, name="fit and evaluate", **IN_MEMORY)
-seal = task(sealing.seal, name="export and seal", **IN_MEMORY)
+train = task(trained.train, name="fit, evaluate and seal", **IN_MEMORY)
 judge = task(challenge.judge, name="judge", **IN_MEMORY)
 register = task(challenge.register, name="register version", **ON_A_SERVER)
 settle = task(challenge.settle, name="promote", **ON_A_SERVER)
@@ -105,15 +104,13 @@ def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mappin
     finished = recall(baton, key)
     if finished is not None:
         return finished
-    learned = learn(baton, spec, snapshot, as_of=as_of)
-    sealed = seal(baton, spec, snapshot, learned)
-    judgement = judge(baton, spec, learned, sealed, as_of=as_of)
+    challenger = train(baton, spec, snapshot, key=key, as_of=as_of)
+    judgement = judge(baton, spec, challenger, as_of=as_of)
     version = register(
         baton,
         spec,
         snapshot=snapshot,
-        learned=learned,
-        sealed=sealed,
+        trained=challenger,
         judgement=judgement,
         key=key,
         trigger=trigger,
@@ -124,10 +121,10 @@ def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mappin
     record = Record(
         key=key,
         version=version,
-        digest=sealed.bundle.digest,
+        digest=challenger.bundle.digest,
         verdict=verdict,
-        evaluation=learned.evaluation,
-        rows=learned.refit.rows,
+        evaluation=challenger.evaluation,
+        rows=challenger.rows,
         as_of=as_of,
         trigger=trigger,
         epoch=entry.epoch if entry else None,

@@ -66,12 +66,16 @@ def code_digest(project: Path) -> str:
 
 
 def remember(platform: Platform, record: Record) -> None:
-    """Write down how a run ended, at once or not at all."""
-    file = _file(platform, record.key)
+    """Write down how a run ended."""
+    write_record(_file(platform, record.key), record)
+
+
+def write_record(file: Path, content: object) -> None:
+    """Write a value as canonical JSON, at once or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as stream:
-        stream.write(canonical_json(record))
+        stream.write(canonical_json(content))
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)
@@ -94,11 +98,12 @@ def record_from_json(content: bytes | str) -> Record:
     fields = json.loads(content)
     fields["as_of"] = datetime.fromisoformat(fields["as_of"])
     fields["verdict"] = verdict_from_json(canonical_json(fields["verdict"]))
-    fields["evaluation"] = _evaluation(fields["evaluation"])
+    fields["evaluation"] = evaluation_from(fields["evaluation"])
     return Record(**fields)
 
 
-def _evaluation(fields: dict[str, Any]) -> Evaluation:
+def evaluation_from(fields: dict[str, Any]) -> Evaluation:
+    """Read an evaluation back from its JSON."""
     metrics = {name: Measure(**measure) for name, measure in fields["metrics"].items()}
     slices = tuple(Slice(**{**part, "measure": Measure(**part["measure"])}) for part in fields["slices"])
     return Evaluation(**{**fields, "metrics": metrics, "slices": slices})

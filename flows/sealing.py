@@ -1,4 +1,8 @@
-"""From a fitted challenger to two bundles: the refit that is served, and the twin that is judged."""
+"""From two fits to two bundles: the refit that is served, and the twin that is judged.
+
+The twin is trained without the holdout, so it can be judged there; the refit
+is the same recipe on every known label.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baton.core.bundle import Bundle, Field
+from baton.flows.sealed_model import recipe
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from baton.compose import Platform
+    from baton.core.evaluation import Evaluation
     from baton.core.snapshot import Snapshot
     from baton.core.spec import ModelSpec
-    from baton.flows.challenge import Learned
     from baton.training.fit import Fitted
 
 # The profile's comparable parts are months: shorter ones differ by weather alone.
 PART_DAYS = 28
 # Evaluated and golden rows of a bundle come from the holdout, evenly spread.
 GOLDEN_ROWS = 24
+
+
+# A reference of this many rows, evenly spread, shows the same distribution as all.
+REFERENCE_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A challenger's twin, measured on the holdout, and its refit on all rows."""
+
+    twin: Fitted
+    refit: Fitted
+    evaluation: Evaluation
+    known: pd.DataFrame
+    holdout: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,44 +56,39 @@ class Sealed:
 
 def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learned) -> Sealed:
     """Export twin and refit with their parity proofs, and seal each into a bundle."""
-    twin = _seal(platform, spec, learned, learned.twin, facts={"part": "twin", "snapshot": snapshot.digest})
-    bundle = _seal(
-        platform,
-        spec,
-        learned,
-        learned.refit,
-        facts={
-            "part": "refit",
-            "snapshot": snapshot.digest,
-            "as_of": snapshot.as_of,
-            "twin": twin.digest,
-            "twin_trained_until": learned.twin.trained_until,
-        },
-    )
-    return Sealed(bundle=bundle, twin=twin)
+    seen = {"snapshot": snapshot.digest, "as_of": snapshot.as_of}
+    # Nobody watches a twin: its reference need only be there.
+    twin = _seal(platform, spec, learned, learned.twin, reference=learned.holdout, facts={**seen, "part": "twin"})
+    reference = learned.known.iloc[:: -(-len(learned.known) // REFERENCE_ROWS)]
+    whole = {**seen, "part": "refit", "twin": twin.digest}
+    return Sealed(bundle=_seal(platform, spec, learned, learned.refit, reference=reference, facts=whole), twin=twin)
 
 
-def _seal(platform: Platform, spec: ModelSpec, learned: Learned, fitted: Fitted, *, facts: Mapping[str, Any]) -> Bundle:
+def _seal(
+    platform: Platform,
+    spec: ModelSpec,
+    learned: Learned,
+    fitted: Fitted,
+    *,
+    reference: pd.DataFrame,
+    facts: Mapping[str, Any],
+) -> Bundle:
     from baton.core.profile import profile
-    from baton.flows.challenge import recipe
     from baton.packaging.seal import seal as seal_bundle
     from baton.training.fit import predict
 
     names = list(spec.features.names)
+    holdout = learned.holdout[names]
+    scores = predict(fitted, reference).tolist()
     return seal_bundle(
         platform.folder,
         model=spec.name,
         model_digest=fitted.digest,
         pipeline=fitted.pipeline,
         fields=_fields(spec, learned.known),
-        profile=profile(
-            learned.known[names],
-            predict(fitted, learned.known).tolist(),
-            text=spec.features.text,
-            parts=_parts(learned.known),
-        ),
-        holdout=learned.holdout[names],
-        golden=learned.holdout[names].iloc[:: max(len(learned.holdout) // GOLDEN_ROWS, 1)].head(GOLDEN_ROWS),
+        profile=profile(reference[names], scores, text=spec.features.text, parts=_parts(reference)),
+        holdout=holdout,
+        golden=holdout.iloc[:: max(len(holdout) // GOLDEN_ROWS, 1)].head(GOLDEN_ROWS),
         facts={
             **facts,
             "trained_from": fitted.trained_from,

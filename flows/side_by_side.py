@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.core.digest import finite
-from baton.flows.challenge import score
+from baton.flows.sealed_model import score
 from baton.monitoring.story import Month
 
 if TYPE_CHECKING:

@@ -67,18 +67,18 @@ class Triggers:
             cooldown: Time since the newest trigger's `as_of` in which no other starts.
         """
         with self._transaction() as rows:
-            held = rows.execute(
-                "SELECT claimed_at, finished_at FROM triggers WHERE model = ? AND key = ?", (trigger.model, trigger.key)
-            ).fetchone()
-            if held and (held[1] or now - datetime.fromisoformat(held[0]) < LEASE):
-                return Claim.DUPLICATE
-            if not held and self._cooling(rows, trigger, cooldown):
-                return Claim.COOLING_DOWN
-            rows.execute(
-                "INSERT OR REPLACE INTO triggers (model, key, reason, as_of, claimed_at) VALUES (?, ?, ?, ?, ?)",
-                (trigger.model, trigger.key, trigger.reason, trigger.as_of.isoformat(), now.isoformat()),
-            )
-            return Claim.TAKEN
+            answer = self._state(rows, trigger, now, cooldown)
+            if answer is Claim.TAKEN:
+                rows.execute(
+                    "INSERT OR REPLACE INTO triggers (model, key, reason, as_of, claimed_at) VALUES (?, ?, ?, ?, ?)",
+                    (trigger.model, trigger.key, trigger.reason, trigger.as_of.isoformat(), now.isoformat()),
+                )
+            return answer
+
+    def foresee(self, trigger: Trigger, *, now: datetime, cooldown: timedelta = timedelta(0)) -> Claim:
+        """Say what `claim` would answer, and claim nothing."""
+        with self._transaction() as rows:
+            return self._state(rows, trigger, now, cooldown)
 
     def finish(self, trigger: Trigger, *, outcome: str, now: datetime) -> None:
         """Record that a claimed trigger has been answered."""
@@ -104,6 +104,16 @@ class Triggers:
                 (model,),
             ).fetchall()
         return tuple(Trigger(model=m, key=k, reason=r, as_of=datetime.fromisoformat(a)) for m, k, r, a in found)
+
+    def _state(self, rows: sqlite3.Connection, trigger: Trigger, now: datetime, cooldown: timedelta) -> Claim:
+        held = rows.execute(
+            "SELECT claimed_at, finished_at FROM triggers WHERE model = ? AND key = ?", (trigger.model, trigger.key)
+        ).fetchone()
+        if held and (held[1] or now - datetime.fromisoformat(held[0]) < LEASE):
+            return Claim.DUPLICATE
+        if not held and self._cooling(rows, trigger, cooldown):
+            return Claim.COOLING_DOWN
+        return Claim.TAKEN
 
     def _cooling(self, rows: sqlite3.Connection, trigger: Trigger, cooldown: timedelta) -> bool:
         newest = rows.execute("SELECT max(as_of) FROM triggers WHERE model = ?", (trigger.model,)).fetchone()[0]

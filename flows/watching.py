@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from baton.core.errors import EmptyWindow
-from baton.flows.challenge import score
+from baton.flows.sealed_model import score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,8 @@ class Watcher:
 
         self._platform = platform
         self._log = PredictionLog(platform.predictions)
+        # A log lets go of what is outside its last span: short spans have one of their own.
+        self._days = PredictionLog(platform.predictions)
         self._history = DriftHistory(platform.folder / "drift.jsonl")
         self._champion: tuple[Contents, Profile] | None = None
         self._again: dict[str, float] = {}
@@ -88,7 +90,7 @@ class Watcher:
 
     def answered(self, *, start: datetime, end: datetime) -> pd.DataFrame:
         """Give the log's rows for moments of a span, each with the score that was answered."""
-        return self._log.read(start=start, end=end)
+        return self._days.read(start=start, end=end)
 
     def newest(self) -> DriftReport:
         """Give the newest report.
@@ -106,8 +108,10 @@ class Watcher:
         return self._in_force()[0]
 
     def logged(self, *, start: datetime, end: datetime) -> int:
-        """Count the answers in the log for moments of a span."""
-        return len(self._log.read(start=start, end=end))
+        """Count the answers in the log for moments of a span; before the first answer there is no log."""
+        if not any(self._platform.predictions.glob("*.parquet")):
+            return 0
+        return len(self._days.read(start=start, end=end))
 
     def _in_force(self) -> tuple[Contents, Profile]:
         from baton.core.profile import profile_from_json

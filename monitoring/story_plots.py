@@ -11,15 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timezone
 
+from baton.core.drift_report import Level
 from baton.core.verdict import Check, Decision, Verdict
 from baton.monitoring import svg_plot
-from baton.monitoring.story import Event, EventKind, Story
+from baton.monitoring.story import Day, Event, EventKind, Story
 from baton.monitoring.svg_plot import Line, Mark, Plot, Tick
 
 WIDTH = 880.0
 LEFT = 52.0
 RIGHT = 118.0
 MINUS = "\N{MINUS SIGN}"
+# What a decision means for the challenger.
+WORDS = {Decision.PROMOTE: "promoted", Decision.HOLD: "refused", Decision.INCONCLUSIVE: "undecided"}
+# One month is no line; the table says all of it.
+FEWEST_MONTHS = 2
+# Characters of a title that stand left of a verdict's bar.
+TITLE = 34
 MARKED = (EventKind.DRIFTED, EventKind.RETRAINED, EventKind.PROMOTED, EventKind.REFUSED, EventKind.ROLLED_BACK)
 
 
@@ -47,7 +54,7 @@ class Intervals:
 def months_plot(story: Story) -> Plot | None:
     """Place the AUC of retrained and stale champions by month; a mark where the stale one is the better."""
     months = [m for m in story.months if m.auc_retrained is not None and m.auc_stale is not None]
-    if not months:
+    if len(months) < FEWEST_MONTHS:
         return None
     retrained = [m.auc_retrained or 0.0 for m in months]
     stale = [m.auc_stale or 0.0 for m in months]
@@ -76,7 +83,7 @@ def months_plot(story: Story) -> Plot | None:
         top=top,
         bottom=bottom,
         x_ticks=tuple(Tick(at=x, label=m.label) for x, m in zip(xs, months, strict=True)),
-        y_ticks=tuple(Tick(at=ys(value), label=f"{value:.2f}") for value in y_ticks),
+        y_ticks=tuple(Tick(at=ys(value), label=f"{value:.{svg_plot.digits(y_ticks)}f}") for value in y_ticks),
         lines=(
             Line(name="stale", style="stale", runs=(svg_plot.points(xs, [ys(v) for v in stale]),), end_y=ends[1]),
             Line(
@@ -90,7 +97,7 @@ def months_plot(story: Story) -> Plot | None:
 def days_plot(story: Story) -> Plot | None:
     """Place the daily PSI of the score with its limits, and what was done about it in a lane below."""
     days = sorted(story.days, key=lambda d: d.day)
-    values = [d.psi for d in days if d.psi is not None]
+    values = [psi for d in days if (psi := shown(d)) is not None]
     if not values:
         return None
     height, top, bottom = 330.0, 24.0, 236.0
@@ -103,7 +110,7 @@ def days_plot(story: Story) -> Plot | None:
     runs = tuple(
         run
         for _, served in itertools.groupby(days, key=lambda d: d.version)
-        for run in svg_plot.runs([(xs(d.day.toordinal()), None if d.psi is None else ys(d.psi)) for d in served])
+        for run in svg_plot.runs([(xs(d.day.toordinal()), None if (psi := shown(d)) is None else ys(psi)) for d in served])
     )
     versions = [Mark(x=xs(d.day.toordinal()), y=top - 8, kind="version", words=d.version) for d in changes]
     lanes = {kind: bottom + 40 + 16 * lane for lane, kind in enumerate(_kinds(story.events))}
@@ -132,8 +139,12 @@ def days_plot(story: Story) -> Plot | None:
 
 
 def verdicts_plot(story: Story) -> Intervals | None:
-    """Place the gain of every verdict that has an interval, with the lines at 0 and at minus the margin."""
-    found = [(judged, check) for judged in story.verdicts if (check := decisive(judged.verdict)) is not None]
+    """Place each challenger's gain over its champion, with the lines at 0 and at minus the margin.
+
+    A first champion has only the constant to beat; that gain is many times
+    larger, and would hide the others.
+    """
+    found = [(judged, check) for judged in story.verdicts if judged.verdict.champion is not None and (check := decisive(judged.verdict)) is not None]
     if not found:
         return None
     margins = sorted({-float(j.verdict.policy["margin"]) for j, _ in found if "margin" in j.verdict.policy})
@@ -148,8 +159,8 @@ def verdicts_plot(story: Story) -> Intervals | None:
             low=xs(check.low or 0.0),
             high=xs(check.high or 0.0),
             mean=xs(check.observed or 0.0),
-            title=judged.title,
-            decision=judged.verdict.decision.value,
+            title=_short(judged.title),
+            decision=WORDS[judged.verdict.decision],
             words=f"{check.observed:+.4f} ({check.low:+.4f} to {check.high:+.4f})".replace("-", MINUS),
         )
         for i, (judged, check) in enumerate(found)
@@ -174,10 +185,18 @@ def verdicts_plot(story: Story) -> Intervals | None:
 
 
 def decisive(verdict: Verdict) -> Check | None:
-    """Give the check whose interval is drawn: the first that failed, else the first that has one."""
-    drawn = [c for c in verdict.checks if None not in (c.observed, c.low, c.high)]
-    failed = [c for c in drawn if verdict.decision is not Decision.PROMOTE and c.outcome.value == "failed"]
-    return next(iter([*failed, *drawn]), None)
+    """Give the check whose interval is told: the last that has one, which is the gain over the champion if any."""
+    drawn = [check for check in verdict.checks if None not in (check.observed, check.low, check.high)]
+    return drawn[-1] if drawn else None
+
+
+def shown(day: Day) -> float | None:
+    """Give a day's PSI, or None where there were too few rows to trust it."""
+    return None if day.level is Level.INSUFFICIENT else day.psi
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= TITLE else f"{title[: TITLE - 1].rstrip(' ,:')}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _kinds(events: Sequence[Event]) -> list[EventKind]:

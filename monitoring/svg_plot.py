@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class Plot:
     lines: tuple[Line, ...] = ()
     limits: tuple[Tick, ...] = ()
     marks: tuple[Mark, ...] = ()
+
+
+def digits(ticks: Sequence[float]) -> int:
+    """Give how many digits after the point tell round ticks apart: 2 for steps of 0.05, 3 for 0.005."""
+    step = min((after - before for before, after in itertools.pairwise(ticks)), default=1.0)
+    return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 def scale(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:

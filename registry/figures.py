@@ -10,6 +10,7 @@ import numpy as np
 
 from baton.core.evaluation import Evaluation
 from baton.core.verdict import Outcome, Verdict
+from baton.registry.verdict_text import plain_name
 from baton.training.losses import score_bins
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ INK, SOFT, LINE = "#1f2933", "#7b8794", "#d9dee4"
 CHALLENGER, CHAMPION = "#0f6cbd", "#c2571a"
 OUTCOMES = {Outcome.PASSED: "#1a7f4b", Outcome.FAILED: "#c0342b", Outcome.UNDECIDED: "#b7791f"}
 DOTS_PER_INCH = 110
+# Points. MLflow shows a figure about 800 pixels wide: the smallest words are 14 of them high.
+SMALL, TEXT, TITLE = 9, 10, 11.5
 # A curve of more points than this looks the same and takes longer to draw.
 CURVE_POINTS = 400
 # Standard errors either side of a slice's figure: about 90 %.
@@ -73,13 +76,13 @@ def _ranking(labels: NDArray[np.float64], scores: Scores) -> Any:
     _title(pr, "Precision and recall", "recall", "precision")
     pr.set(xlim=(0, 1), ylim=(0, 1))
     roc.set(xlim=(0, 1), ylim=(0, 1))
-    roc.legend(loc="lower right", frameon=False, fontsize=9)
-    pr.text(0.02, labels.mean() - 0.04, f"base rate {labels.mean():.2f}", color=SOFT, fontsize=8)
+    roc.legend(loc="lower right", frameon=False, fontsize=TEXT)
+    pr.text(0.02, labels.mean() - 0.04, f"base rate {labels.mean():.2f}", color=SOFT, fontsize=SMALL)
     return figure
 
 
 def _calibration(labels: NDArray[np.float64], scores: Scores) -> Any:
-    figure, (axes, histogram) = _panels(2, 1, size=(5.6, 5.8), heights=(3, 1))
+    figure, (axes, histogram) = _panels(2, 1, size=(6.4, 6.2), heights=(3, 1))
     highest = 0.0
     for who, values in scores.items():
         bins = score_bins(values)
@@ -92,7 +95,7 @@ def _calibration(labels: NDArray[np.float64], scores: Scores) -> Any:
     axes.plot([0, top], [0, top], color=LINE, linewidth=1, zorder=0)
     axes.set(xlim=(0, top), ylim=(0, top))
     histogram.set(xlim=(0, top))
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    axes.legend(loc="upper left", frameon=False, fontsize=TEXT)
     _title(axes, "Calibration in 15 equally filled bins", "", "share of positive labels")
     _title(histogram, "", "score", "rows")
     return figure
@@ -110,25 +113,26 @@ def _gain(verdict: Verdict) -> Any:
         axes.plot([check.low, check.high], [place, place], color=color, linewidth=3, solid_capstyle="round")
         axes.plot([check.observed], [place], "o", color=color, markersize=8)
         axes.plot([check.required] * 2, [place - 0.35, place + 0.35], color=INK, linewidth=1.5, linestyle=":")
-    names = [f"{check.name.replace('_', ' ')}\n{check.outcome.value}" for check in checks]
+    names = [f"{plain_name(check.name)}\n{check.outcome.value}" for check in checks]
     axes.set_yticks(range(len(checks)), names)
     axes.set_ylim(len(checks) - 0.5, -0.5)
     level = verdict.policy.get("confidence", 0.0)
-    title = f"{verdict.decision.value}: {verdict.intent} on {verdict.rows:,} rows in {verdict.blocks} blocks"
-    _title(axes, title, f"{verdict.metric} gain with its {level:.0%} interval; dotted: what is required", "")
+    title = f"{verdict.decision.value} on {verdict.rows:,} unseen rows in {verdict.blocks} blocks"
+    _title(axes, title, f"{plain_name(verdict.metric)} gain with its {level:.0%} interval; dotted: what is required", "")
     return figure
 
 
 def _slices(evaluation: Evaluation, metric: str) -> Any:
     slices = evaluation.slices
-    figure, axes = _panels(1, 1, size=(6.4, 1.3 + 0.24 * len(slices)))
+    figure, axes = _panels(1, 1, size=(7.4, 1.3 + 0.26 * len(slices)))
     values = np.array([part.measure.value for part in slices])
     errors = np.nan_to_num([part.measure.standard_error * SLICE_ERRORS for part in slices])
     axes.axvline(evaluation.metrics[metric].value, color=SOFT, linewidth=1, linestyle="--")
     axes.errorbar(values, range(len(slices)), xerr=errors, fmt="o", color=CHALLENGER, markersize=4, elinewidth=1.5)
-    axes.set_yticks(range(len(slices)), [f"{part.column} {part.value}  ({part.rows:,})" for part in slices], fontsize=8)
+    axes.set_yticks(range(len(slices)), [f"{part.column} {part.value}  ({part.rows:,} rows)" for part in slices])
     axes.set_ylim(len(slices) - 0.5, -0.5)
-    _title(axes, f"{metric} by slice, 90 % intervals", f"{metric}; dashed: all rows", "")
+    name = plain_name(metric)
+    _title(axes, f"{name[:1].upper()}{name[1:]} by slice, with 90% intervals", f"{name}; dashed: all rows", "")
     return figure
 
 
@@ -159,19 +163,21 @@ def _panels(rows: int, columns: int, *, size: tuple[float, float], heights: tupl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
+    # Inches of white all around, so that no word touches the edge.
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, height_ratios=heights)
     for panel in np.ravel(axes):
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(LINE)
-        panel.tick_params(colors=INK, labelsize=8, color=LINE)
+        panel.tick_params(colors=INK, labelsize=SMALL, color=LINE)
     return figure, axes
 
 
 def _title(axes: Any, title: str, across: str, up: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=INK, fontweight="bold")
-    axes.set_xlabel(across, fontsize=9, color=INK)
-    axes.set_ylabel(up, fontsize=9, color=INK)
+    axes.set_title(title, loc="left", fontsize=TITLE, color=INK, fontweight="bold")
+    axes.set_xlabel(across, fontsize=TEXT, color=INK)
+    axes.set_ylabel(up, fontsize=TEXT, color=INK)
 
 
 def _color(who: str) -> str:

@@ -14,7 +14,7 @@ from baton.core.errors import DependencyDown, Misuse
 from baton.core.run import Run
 from baton.registry import mlflow_run
 from baton.registry.mlflow_run import KEY_TAG, STATUS_TAG
-from baton.registry.model_card import model_card
+from baton.registry.model_card import model_card, model_description
 from baton.settings import IMPATIENT, QUIET
 
 ABANDONED = "abandoned"
@@ -22,8 +22,8 @@ REGISTERED = "registered"
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # MLflow shows an experiment as one of models, not of prompts.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-# A command's output is its own; MLflow prints links into it.
-SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+# A command's output is its own; MLflow prints links into it, and a line for each table that it makes.
+SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
 
 class MlflowRegistry:
@@ -169,7 +169,7 @@ class MlflowRegistry:
         from mlflow.exceptions import MlflowException
 
         try:
-            client.create_registered_model(model, description=run.tags.get("question"))
+            client.create_registered_model(model, description=model_description(run))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -10,16 +10,22 @@ from typing import Any
 
 from baton.core.digest import canonical_json, plain
 from baton.core.run import Run
-from baton.registry.model_card import model_card
+from baton.registry.model_card import QUESTION, model_card
 
 KEY_TAG = "baton.key"
 STATUS_TAG = "baton.status"
+# Whom a page names as a run's author and source.
+AUTHOR = "baton"
 # MLflow keeps 36 characters of a dataset's digest.
 DATASET_DIGEST = 36
 
 
 def metrics(run: Run) -> dict[str, float]:
-    """Give every figure of the evaluation and of the verdict that is a number."""
+    """Give every figure of the evaluation and of the verdict that is a number.
+
+    MLflow draws what shares a prefix before a slash in a section of its own, so
+    that the first section holds what a person compares.
+    """
     evaluation, verdict = run.evaluation, run.verdict
     figures: dict[str, float | None] = {
         "latency_ms": evaluation.latency_ms,
@@ -28,9 +34,9 @@ def metrics(run: Run) -> dict[str, float]:
         "holdout_blocks": float(evaluation.blocks),
     }
     for name, measure in evaluation.metrics.items():
-        figures |= {name: measure.value, f"{name}_standard_error": measure.standard_error}
+        figures |= {name: measure.value, f"standard_error/{name}": measure.standard_error}
     for baseline, values in evaluation.baselines.items():
-        figures |= {f"{baseline}_{name}": value for name, value in values.items()}
+        figures |= {f"{baseline}_baseline/{name}": value for name, value in values.items()}
     gains = [check for check in verdict.checks if check.low is not None]
     for check in gains[-1:]:
         figures |= {"gain": check.observed, "gain_low": check.low, "gain_high": check.high}
@@ -45,28 +51,30 @@ def parameters(run: Run) -> dict[str, str]:
 
 
 def run_tags(run: Run) -> dict[str, str]:
-    """Give what finds a run again and what its page shows."""
+    """Give what finds a run again and what its page shows, what a person reads first.
+
+    The question and the verdict's reason stand in the card, where there is room.
+    """
     commit = run.tags.get("commit")
     return {
-        **run.tags,
         **version_tags(run),
         STATUS_TAG: "logging",
+        **{name: value for name, value in run.tags.items() if name != QUESTION},
+        "baton.verdict": run.verdict.id,
+        "baton.bundle": run.bundle.digest,
+        "baton.model": run.bundle.model_digest,
+        "baton.snapshot": run.snapshot.digest,
         "mlflow.note.content": model_card(run),
+        "mlflow.user": AUTHOR,
+        "mlflow.source.name": AUTHOR,
+        "mlflow.source.type": "JOB",
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
 
 
 def version_tags(run: Run) -> dict[str, str]:
-    """Give what a version's page shows of its verdict and its bytes."""
-    return {
-        KEY_TAG: run.key,
-        "baton.decision": run.verdict.decision.value,
-        "baton.reason": run.verdict.reason,
-        "baton.verdict": run.verdict.id,
-        "baton.bundle": run.bundle.digest,
-        "baton.model": run.bundle.model_digest,
-        "baton.snapshot": run.snapshot.digest,
-    }
+    """Give the verdict and what finds the version again; the list of versions shows every tag of every version."""
+    return {"baton.decision": run.verdict.decision.value, KEY_TAG: run.key}
 
 
 def dataset_input(run: Run) -> Any:

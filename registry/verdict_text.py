@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from baton.core.verdict import Check, Verdict
 
+# Markdown: numbers stand to the right, words to the left.
+ALIGNED = ["---", "---", "---:", "---:", "---:", "---"]
 MARKS = {"passed": "yes", "failed": "NO", "undecided": "not yet"}
+
+
+def plain_name(name: str) -> str:
+    """Give a metric's or a check's name as a person writes it: `log_loss` is log loss."""
+    return name.replace("_", " ")
+
+
+def plain_words(text: str, *, metric: str) -> str:
+    """Give a sentence with the metric's name as a person writes it."""
+    return text.replace(metric, plain_name(metric))
 
 
 def verdict_line(verdict: Verdict) -> str:
     """Say in one line what was decided and why."""
-    return f"{verdict.decision.value}: {verdict.reason}"
+    return f"{verdict.decision.value}: {plain_words(verdict.reason, metric=verdict.metric)}"
 
 
 def verdict_rows(verdict: Verdict) -> tuple[list[str], list[list[str]]]:
     """Give the header and one row per check, as text."""
     header = ["check", "passed", "observed", "required", "interval", "why"]
-    return header, [_row(check) for check in verdict.checks]
+    return header, [_row(check, metric=verdict.metric) for check in verdict.checks]
 
 
 def verdict_markdown(verdict: Verdict) -> str:
@@ -25,9 +37,11 @@ def verdict_markdown(verdict: Verdict) -> str:
     lines = [
         f"## {verdict.decision.value}",
         "",
+        f"**{plain_words(verdict.reason, metric=verdict.metric)}**",
+        "",
         f"{verdict.model}: challenger `{verdict.challenger[:12]}` against {against}, {_evidence(verdict)}.",
         "",
-        *("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)),
+        *(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |" for cells in (header, ALIGNED, *rows)),
     ]
     if verdict.rows_needed is not None:
         lines += ["", f"About {verdict.rows_needed:,} rows would decide."]
@@ -35,13 +49,14 @@ def verdict_markdown(verdict: Verdict) -> str:
 
 
 def _evidence(verdict: Verdict) -> str:
-    return f"{verdict.rows:,} rows in {verdict.blocks} blocks, {verdict.metric.replace('_', ' ')}"
+    return f"{verdict.rows:,} rows in {verdict.blocks} blocks, {plain_name(verdict.metric)}"
 
 
-def _row(check: Check) -> list[str]:
+def _row(check: Check, *, metric: str) -> list[str]:
     interval = "" if check.low is None or check.high is None else f"{check.low:+.4f} to {check.high:+.4f}"
     mark = MARKS[check.outcome.value]
-    return [check.name, mark, _number(check.observed), _number(check.required), interval, check.detail]
+    why = plain_words(check.detail, metric=metric)
+    return [plain_name(check.name), mark, _number(check.observed), _number(check.required), interval, why]
 
 
 def _number(value: float | None) -> str:

@@ -172,7 +172,7 @@ def make_run(tmp_path, promoting):
                 ),
             ),
             parameters={"n_estimators": 30, "metric": "auc", "nested": {"a": 1}},
-            tags={"question": "Will it be late?", "commit": "0123abc", "trigger": "schedule"},
+            tags={"baton.question": "Will it be late?", "commit": "0123abc", "trigger": "schedule"},
             figures={"gain": figure},
         )
         return replace(run, **changes)

@@ -62,9 +62,9 @@ def check_pages(registry, make_run):
     version = client.get_model_version("parcels", "1")
     assert logged.info.status == "FINISHED"
     assert logged.data.metrics["log_loss"] == 0.44
-    assert logged.data.metrics["log_loss_standard_error"] == 0.01
+    assert logged.data.metrics["standard_error/log_loss"] == 0.01
     assert logged.data.metrics["gain_low"] > 0
-    assert "auc_standard_error" not in logged.data.metrics
+    assert "standard_error/auc" not in logged.data.metrics
     assert logged.data.params == {"n_estimators": "30", "metric": "auc", "nested": '{"a": 1}'}
     assert logged.data.tags["baton.key"] == run.key
     assert logged.data.tags["baton.status"] == "registered"
@@ -75,6 +75,7 @@ def check_pages(registry, make_run):
     assert version.tags["baton.decision"] == "PROMOTE"
     assert "Will it be late?" in version.description
     assert version.run_id == logged.info.run_id
+    assert client.get_registered_model("parcels").description.startswith("Will it be late?")
     return took, client, version
 
 

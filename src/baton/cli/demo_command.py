@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from baton.monitoring.story import Story
 
 WIDTH = 16
+FILE_WIDTH = 120
 
 
 class Terminal:
@@ -39,7 +40,9 @@ class Terminal:
             TimeElapsedColumn(),
         )
         begun = time.perf_counter()
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        ) as progress:
             shown = _Step(self._console, progress, title, progress.add_task(title, total=parts, note=""))
             yield shown
         self._console.print(
@@ -77,6 +80,9 @@ def show(*, home: Path | None, fast: bool, port: int | None) -> None:
     place = settings.home / "demo" if home is None else home
     quiet_vendors(Settings(home=place))
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        # A log file has no edge.
+        console = Console(soft_wrap=True, width=FILE_WIDTH)
     begun = time.perf_counter()
     with console.status("reading the libraries"):
         from baton.flows.demo import Demo
@@ -111,6 +117,6 @@ def _close(console: Console, story: Story, report: Path, seconds: float) -> None
     console.print(f"\n{story.outcome}", highlight=False)
     console.print(f"\n[bold]{'Report':<{WIDTH}}[/] {report}", highlight=False)
     for link in story.links:
-        target = report.parent / link.target if link.target.endswith(".html") else link.target
+        target = (report.parent / link.target).resolve() if link.target.endswith(".html") else link.target
         console.print(f"[bold]{link.title}[/]: {target}", highlight=False)
     console.print(f"[dim]told in {seconds:.0f} s[/]", highlight=False)

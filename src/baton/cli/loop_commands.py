@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from baton.cli import output
-from baton.compose import platform
+from baton.compose import Platform, platform
 from baton.core.errors import DataRefused
 
 DRIFTED = 1
@@ -25,6 +25,7 @@ def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) 
         rows = [[name, f"{b.since:%Y-%m-%d}", f"{b.until:%Y-%m-%d}", f"{len(b.rows):,}"] for name, b in pending.items()]
         output.table("would land", ["table", "from", "until", "rows"], rows)
         return
+    _make_room(baton)
     from baton.flows.ingest import ingest_flow
     from baton.flows.prefect_server import in_process
 
@@ -58,6 +59,7 @@ def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as
             f"would train {baton.spec.training.trainer} as of {as_of:%Y-%m-%d %H:%M} and judge it against {against}"
         )
         return
+    _make_room(baton)
     from baton.flows.prefect_server import in_process
     from baton.flows.retrain import retrain_flow
 
@@ -111,16 +113,22 @@ def clean(project: Path, *, home: Path | None, dry_run: bool) -> None:
         shutil.rmtree(folder)
 
 
-def schema(out: Path | None) -> None:
-    """Write the JSON Schema of model.yaml."""
+def schema(out: Path | None, *, markdown: bool) -> None:
+    """Write the JSON Schema of model.yaml, or its reference page."""
+    from baton.cli.schema_text import reference
     from baton.core.spec import ModelSpec
 
-    content = json.dumps(ModelSpec.model_json_schema(), indent=2) + "\n"
+    content = reference() if markdown else json.dumps(ModelSpec.model_json_schema(), indent=2) + "\n"
     if out is None:
         sys.stdout.write(content)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(content, encoding="utf-8")
+
+
+def _make_room(baton: Platform) -> None:
+    """Make the folder of all state, before Prefect is imported: it makes its own only inside one that is there."""
+    baton.folder.mkdir(parents=True, exist_ok=True)
 
 
 def _text(home: Path | None) -> str | None:

@@ -8,8 +8,10 @@ traceback.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +45,13 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
     """Keep a tabular model good after it has shipped."""
     if debug:
         os.environ["BATON_DEBUG"] = "1"
+        return
+    # A person reads our lines; what vendors log and deprecate is for --debug.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    # Vendors put their own filters back; nobody's warnings are shown.
+    warnings.showwarning = lambda *_, **__: None
+    logging.getLogger("py.warnings").disabled = True
 
 
 @app.command()
@@ -201,11 +210,12 @@ def clean(project: Project = HERE, home: Home = None, dry_run: DryRun = False) -
 @app.command()
 def schema(
     out: Annotated[Path | None, typer.Option("--out", help="File; standard output where left out.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page for people instead of JSON Schema.")] = False,
 ) -> None:
-    """Write the JSON Schema of model.yaml."""
+    """Write the JSON Schema of model.yaml, or its reference page."""
     from baton.cli import loop_commands
 
-    loop_commands.schema(out)
+    loop_commands.schema(out, markdown=markdown)
 
 
 def moment(text: str | None) -> datetime:

@@ -56,7 +56,7 @@ class SourceSpec(_Section):
         pattern=r"^[\w./-]+\.py:[a-z_]\w*$",
         description="Function `file.py:name` beside this file that gives each table as a data frame.",
     )
-    tables: dict[Name, TableSpec] = Field(min_length=1)
+    tables: dict[Name, TableSpec] = Field(min_length=1, description="Each table with its times, key and data tests.")
 
 
 class ViewSpec(_Section):
@@ -80,7 +80,9 @@ class FeatureSpec(_Section):
     )
     request: list[ColumnName] = Field(min_length=1, description="Features that the request itself carries.")
     text: list[ColumnName] = Field(default_factory=list, description="Features that are text; all others are numbers.")
-    views: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], ViewSpec] = Field(default_factory=dict)
+    views: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], ViewSpec] = Field(
+        default_factory=dict, description="Feature views by name."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,8 +109,8 @@ class PredictionSpec(_Section):
 class LabelSpec(_Section):
     """What is predicted, and when it is known."""
 
-    table: Name
-    column: ColumnName
+    table: Name = Field(description="Table that holds the label.")
+    column: ColumnName = Field(description="Column that holds 0 or 1.")
     wait_hours: float = Field(0, ge=0, description="How long after the prediction moment nearly every label has come.")
 
 
@@ -129,7 +131,7 @@ class GateSpec(_Section):
         "refresh",
         description="`refresh`: better on average and proven not worse than `margin`. `replace`: proven better.",
     )
-    metric: Literal["log_loss", "brier", "auc"] = Field("log_loss")
+    metric: Literal["log_loss", "brier", "auc"] = Field("log_loss", description="What is compared.")
     min_lift: float = Field(0.0, ge=0, description="Smallest mean gain worth shipping, in the metric's unit.")
     margin: float = Field(0.005, ge=0, description="How much worse the interval's low end may be under `refresh`.")
     confidence: float = Field(0.90, gt=0.5, lt=1, description="Level of the two-sided interval.")
@@ -140,8 +142,8 @@ class GateSpec(_Section):
 class DriftSpec(_Section):
     """When a served window counts as moved."""
 
-    window_days: int = Field(28, ge=1)
-    minimum_rows: int = Field(1_000, ge=1)
+    window_days: int = Field(28, ge=1, description="Days of served rows that are compared with the reference.")
+    minimum_rows: int = Field(1_000, ge=1, description="Fewest served rows on which a limit counts.")
     warn: float = Field(0.10, gt=0, description="PSI that warns.")
     alarm: float = Field(0.25, gt=0, description="PSI that alarms.")
     persistence_days: int = Field(3, ge=1, description="Days in a row over the limit before a retraining starts.")
@@ -157,9 +159,9 @@ class RetrainingSpec(_Section):
 class ServingSpec(_Section):
     """How the champion is served."""
 
-    port: int = Field(3000, ge=1024, le=65535)
-    max_batch_rows: int = Field(512, ge=1)
-    max_request_rows: int = Field(1_024, ge=1)
+    port: int = Field(3000, ge=1024, le=65535, description="Port on loopback.")
+    max_batch_rows: int = Field(512, ge=1, description="Most rows that are scored together.")
+    max_request_rows: int = Field(1_024, ge=1, description="Most rows of one request.")
     max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
     poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
 
@@ -172,19 +174,19 @@ class ServingSpec(_Section):
 class ModelSpec(_Section):
     """A Baton project."""
 
-    name: Name
+    name: Name = Field(description="Name of the model, in the registry and in addresses.")
     question: str = Field("", description="What the model answers, as a person would ask it.")
-    task: Literal["binary"] = "binary"
-    seed: int = Field(0, ge=0)
-    source: SourceSpec
-    features: FeatureSpec
-    prediction: PredictionSpec
-    label: LabelSpec
-    training: TrainingSpec = TrainingSpec()
-    gate: GateSpec = GateSpec()
-    drift: DriftSpec = DriftSpec()
-    retraining: RetrainingSpec = RetrainingSpec()
-    serving: ServingSpec = ServingSpec()
+    task: Literal["binary"] = Field("binary", description="What is predicted: `binary`, the chance of a 1.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    source: SourceSpec = Field(description="Where rows come from.")
+    features: FeatureSpec = Field(description="What the model sees.")
+    prediction: PredictionSpec = Field(description="What one prediction is about.")
+    label: LabelSpec = Field(description="What is predicted, and when it is known.")
+    training: TrainingSpec = Field(TrainingSpec(), description="How a challenger is trained.")
+    gate: GateSpec = Field(GateSpec(), description="What a challenger must show.")
+    drift: DriftSpec = Field(DriftSpec(), description="When a served window counts as moved.")
+    retraining: RetrainingSpec = Field(RetrainingSpec(), description="When a challenger is trained.")
+    serving: ServingSpec = Field(ServingSpec(), description="How the champion is served.")
 
     _folder: Path = PrivateAttr(default=Path())
 
