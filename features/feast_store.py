@@ -15,6 +15,7 @@ from baton.core.digest import digest_of
 from baton.core.errors import DataRefused, DependencyDown, EmptyWindow, SourceMissing, listed
 from baton.core.spec import ModelSpec, ViewSpec
 from baton.features.durable import write_json, write_parquet
+from baton.features.row_order import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,8 @@ class FeastFeatureStore:
         Raises:
             SourceMissing: A view of model.yaml is not among them.
         """
+        import pyarrow as pa
+
         absent = [name for name in self._spec.features.views if name not in views]
         if absent:
             raise SourceMissing(
@@ -51,7 +54,8 @@ class FeastFeatureStore:
             values = list(view.values)
             typed = self._typed(views[name][[view.entity, MOMENT, *values]], values)
             # Ordered history is what makes the as-of join quick.
-            write_parquet(self._file(name), typed.sort_values([view.entity, MOMENT], kind="stable"))
+            rows = in_order(pa.Table.from_pandas(typed, preserve_index=False), view.entity, MOMENT)
+            write_parquet(self._file(name), rows)
 
     def historical(self, rows: pd.DataFrame, *, moment: str) -> pd.DataFrame:
         """Add every view's values as known at each row's `moment`; same rows, same order.

@@ -22,6 +22,7 @@ from baton.core.digest import digest_of, digest_of_file
 from baton.core.errors import Conflict, DataRefused, IntegrityBroken
 from baton.core.spec import ModelSpec
 from baton.features.durable import write_json, write_parquet
+from baton.features.row_order import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +169,7 @@ class Landing:
         self._clear(batch, kind)
         table = self._spec.source.tables[batch.table]
         # A piece's bytes must not depend on the order in which the source gives its rows.
-        ordered = rows.sort_values([table.known_time, *table.key], kind="stable", ignore_index=True)
+        ordered = in_order(_stored(rows, batch.table), table.known_time, *table.key)
         folder = self._folder / kind / batch.table
         with ThreadPoolExecutor(THREADS) as pool:
             pieces = _months(ordered, table.known_time, batch)
@@ -184,27 +185,30 @@ class Landing:
                 file.unlink()
 
 
-def _months(rows: pd.DataFrame, known_time: str, batch: Batch) -> Iterator[tuple[str, pa.Table, list[int]]]:
-    """Cut ordered rows into one piece per UTC month, each with its file's name and where its days begin."""
+def _stored(rows: pd.DataFrame, table: str) -> pa.Table:
     import pyarrow as pa
 
-    if rows.empty:
-        return
     try:
-        table = pa.Table.from_pandas(rows, preserve_index=False)
+        return pa.Table.from_pandas(rows, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataRefused(
-            what=f"rows of {batch.table} cannot be stored",
+            what=f"rows of {table} cannot be stored",
             why=str(error),
             fix="give every column one type in the reader",
         ) from error
-    days = rows[known_time].dt.tz_convert("UTC").dt.floor("D").drop_duplicates()
+
+
+def _months(rows: pa.Table, known_time: str, batch: Batch) -> Iterator[tuple[str, pa.Table, list[int]]]:
+    """Cut ordered rows into one piece per UTC month, each with its file's name and where its days begin."""
+    if not len(rows):
+        return
+    days = rows[known_time].to_pandas().dt.tz_convert("UTC").dt.floor("D").drop_duplicates()
     months = [month for _, month in days.groupby([days.dt.year, days.dt.month])]
     ends = [*(month.index[0] for month in months[1:]), len(rows)]
     for month, end in zip(months, ends, strict=True):
         start, *cuts = month.index
         name = _piece(batch, _month(month.iloc[0].to_pydatetime()))
-        yield name, table.slice(start, end - start), [cut - start for cut in cuts]
+        yield name, rows.slice(start, end - start), [cut - start for cut in cuts]
 
 
 def _piece(batch: Batch, month: datetime) -> str:

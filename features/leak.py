@@ -14,6 +14,7 @@ import pandas as pd
 
 from baton.core.errors import DataRefused, listed
 from baton.core.spec import ModelSpec, ViewSpec
+from baton.features.row_order import by_moment
 from baton.features.source import Definitions
 
 # Enough to find a join that is wrong in 1 row of 50 with 98 % probability.
@@ -52,7 +53,7 @@ def audit_join(
     Raises:
         DataRefused: A feature differs; names each with the number of rows.
     """
-    ordered = frame.sort_values(["moment", "id"], ignore_index=True)
+    ordered = by_moment(frame)
     drawn = np.random.default_rng(spec.seed).integers(0, len(ordered), size=max(moments - 1, 0))
     found: dict[str, int] = {}
     for last in sorted({*drawn.tolist(), len(ordered) - 1}):
@@ -86,10 +87,7 @@ def known_at(
     """
     # Known at the moment itself still counts, and `as_of` is exclusive.
     as_of = now + pd.Timedelta(1, unit="us")
-    known = {
-        name: table[table[spec.source.tables[name].known_time] < as_of].reset_index(drop=True)
-        for name, table in tables.items()
-    }
+    known = {name: _before(table, as_of, spec.source.tables[name].known_time) for name, table in tables.items()}
     name, moment, features = spec.prediction.id, spec.prediction.moment, spec.features
     rows = definitions.request(known)
     rows = rows.loc[rows[name].isin(ids), list(dict.fromkeys([name, moment, *features.entities, *features.request]))]
@@ -98,6 +96,14 @@ def known_at(
     for view, values in views.items():
         rows = _looked_up(rows, values, features.views[view], moment=moment)
     return rows.set_index(name)
+
+
+def _before(table: pd.DataFrame, as_of: pd.Timestamp, known_time: str) -> pd.DataFrame:
+    """Copy the rows known before a moment; landed rows are in order, and a stretch of them is quickly copied."""
+    known = table[known_time]
+    if known.is_monotonic_increasing:
+        return table.iloc[: int(known.searchsorted(as_of, side="left"))].reset_index(drop=True)
+    return table[known < as_of].reset_index(drop=True)
 
 
 def _looked_up(rows: pd.DataFrame, values: pd.DataFrame, view: ViewSpec, *, moment: str) -> pd.DataFrame:

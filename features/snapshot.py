@@ -25,6 +25,7 @@ from baton.core.snapshot import Snapshot
 from baton.core.spec import ModelSpec
 from baton.features.durable import write_json, write_parquet
 from baton.features.leak import audit_join
+from baton.features.row_order import by_moment
 from baton.features.snapshot_key import project_code, snapshot_key
 from baton.features.source import Definitions, ProjectDefinitions
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from baton.features.landing import Landing
 
 FORMAT = 1
+# What reading a file raises that is gone or was changed.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 BLOCKS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 
 
@@ -179,22 +182,33 @@ def _remember(folder: Path, key: str, snapshot: Snapshot) -> None:
 
 
 def _recall(folder: Path, key: str, *, as_of: datetime) -> Snapshot | None:
-    """Give the snapshot that some work ended in, if it is whole: the key vouches for the JSON, the JSON for the rows."""
+    """Give the snapshot that some work ended in: the key vouches for the JSON beside it, and that for the rows."""
     try:
         known = json.loads((folder / "keys" / f"{key}.json").read_bytes())
-        path = folder / f"{known['snapshot']}.parquet"
-        if digest_of_file(path.with_suffix(".json")) != known["said"] or not _whole(path):
+        digest, said = known["snapshot"], known["said"]
+        if digest_of_file(folder / f"{digest}.json") != said:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return None
-    # The same rows may have been frozen first at another moment.
-    return replace(find(folder, known["snapshot"]), as_of=as_of)
+    return _intact(folder, digest, as_of=as_of)
+
+
+def _intact(folder: Path, digest: str, *, as_of: datetime) -> Snapshot | None:
+    """Give a snapshot whose rows are the bytes that were frozen, or None."""
+    try:
+        # The same rows may have been frozen first at another moment.
+        return replace(find(folder, digest), as_of=as_of) if _whole(folder / f"{digest}.parquet") else None
+    except UNREADABLE:
+        return None
 
 
 def _whole(path: Path) -> bool:
     """Whether a snapshot's rows are there and are the bytes that were frozen."""
-    beside = path.with_suffix(".json")
-    return path.is_file() and beside.is_file() and digest_of_file(path) == json.loads(beside.read_bytes())["file"]
+    try:
+        said = json.loads(path.with_suffix(".json").read_bytes())["file"]
+    except UNREADABLE:
+        return False
+    return path.is_file() and digest_of_file(path) == said
 
 
 def _landed(spec: ModelSpec, landing: Landing, *, as_of: datetime) -> dict[str, pd.DataFrame]:
@@ -236,7 +250,7 @@ def _featured(spec: ModelSpec, rows: pd.DataFrame, store: FeatureStore, *, extra
     joined = store.historical(rows, moment=moment).rename(columns={spec.prediction.id: "id"})
     # A moment may itself be a feature's name; it is kept under both.
     joined = joined.assign(moment=joined[moment], block=_blocks(joined[moment], joined["id"], spec))
-    joined = joined.sort_values(["moment", "id"], kind="stable", ignore_index=True)
+    joined = by_moment(joined)
     columns = {column: joined[column] for column in ["id", "moment", "block", *extra]}
     columns |= {name: _feature(joined[name], text=name in spec.features.text) for name in names}
     return pd.DataFrame(columns)
@@ -275,7 +289,7 @@ def _store(frame: pd.DataFrame, folder: Path, *, as_of: datetime) -> Snapshot:
         end=frame["moment"].iloc[-1].to_pydatetime(),
         as_of=as_of,
     )
-    if not _whole(path):
+    if _intact(folder, digest, as_of=as_of) != snapshot:
         write_parquet(path, frame)
         said = {name: getattr(snapshot, name) for name in ("columns", "rows", "start", "end", "as_of")}
         # Last, so that a snapshot with this file is whole.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from baton.core.digest import digest_of_bytes
+from baton.core.digest import digest_of, digest_of_file
 from baton.core.errors import BatonError, SourceMissing, listed
 from baton.core.spec import ModelSpec, TableSpec
 from baton.features.snapshot_key import project_code
@@ -109,17 +109,24 @@ class ProjectDefinitions:
 
 
 def _load(path: Path) -> ModuleType:
-    """Import a file under a name of its own, so that two projects' `source.py` never meet."""
+    """Import a file once, under a name of its own, so that two projects' `source.py` never meet."""
     if not path.is_file():
         raise SourceMissing(what=f"{path.name} is not there", why=f"looked in {path.parent}", fix="check model.yaml")
-    name = f"_baton_project_{digest_of_bytes(str(path).encode())[:16]}"
+    # A file that was edited gets another name, and is imported again.
+    name = f"_baton_project_{digest_of([path, digest_of_file(path)])[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
     located = importlib.util.spec_from_file_location(name, path)
     assert located is not None
     assert located.loader is not None
     module = importlib.util.module_from_spec(located)
     # Dataclasses and pickle look their module up by name.
     sys.modules[name] = module
-    _call(partial(located.loader.exec_module, module), path.name)
+    try:
+        _call(partial(located.loader.exec_module, module), path.name)
+    except SourceMissing:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from baton.features.asof_join import in_runs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trailing:
@@ -73,11 +75,14 @@ class Trailing:
         self, at: pd.DataFrame, *, entity: str, time: str, window: pd.Timedelta | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         codes = self.entities.get_indexer(pd.Index(at[entity])).astype(np.int64)
-        moments = _nanoseconds(at[time])
-        high = self._count(codes, moments)
-        low = self._count(codes, None if window is None else moments - window.value)
-        unknown = codes < 0
-        return np.where(unknown, 0, low), np.where(unknown, 0, high)
+        # Questions in the order of the answers are found three times as fast.
+        sequence = in_runs(codes)
+        codes, moments = codes[sequence], _nanoseconds(at[time])[sequence]
+        bounds = np.zeros((2, len(at)), dtype=np.int64)
+        bounds[0, sequence] = self._count(codes, None if window is None else moments - window.value)
+        bounds[1, sequence] = self._count(codes, moments)
+        bounds[:, sequence[codes < 0]] = 0
+        return bounds[0], bounds[1]
 
     def _count(self, codes: NDArray[np.int64], moments: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """Count the events that come before an entity's own, and those of its own known by each moment."""
@@ -94,22 +99,28 @@ def trailing(events: pd.DataFrame, *, entity: str, time: str, value: str) -> Tra
         time: Column that holds when the event became known (aware, UTC).
         value: Column that holds a number, or a truth value counted as 0 or 1.
     """
-    kept = events[events[entity].notna() & events[value].notna()]
-    codes, entities = pd.factorize(kept[entity])
-    times = _nanoseconds(kept[time])
-    values = kept[value].to_numpy(dtype=np.float64)
-    order = np.lexsort((times, codes))
+    codes, entities = pd.factorize(events[entity])
+    values = events[value].to_numpy(dtype=np.float64, na_value=np.nan)
+    by_time, clock = _in_time(_nanoseconds(events[time]), (codes >= 0) & ~np.isnan(values))
+    order = in_runs(codes[by_time])
     # Each entity's events are one run in time. With times as ranks, entity and
     # time fit one integer, and one search finds a place in all runs at once.
-    clock = np.sort(times, kind="stable")
-    ranks = np.searchsorted(clock, times[order], side="left") + 1
+    begins = np.concatenate([[True], clock[1:] > clock[:-1]])[: len(clock)]
+    ranks = np.maximum.accumulate(np.where(begins, np.arange(len(clock)), 0)) + 1
     return Trailing(
         entities=pd.Index(entities),
         clock=clock,
-        keys=codes[order].astype(np.int64) * _span(clock) + ranks,
-        totals=np.concatenate([[0.0], np.cumsum(values[order])]),
-        last=values[order],
+        keys=codes[by_time][order].astype(np.int64) * _span(clock) + ranks[order],
+        totals=np.concatenate([[0.0], np.cumsum(values[by_time][order])]),
+        last=values[by_time][order],
     )
+
+
+def _in_time(times: NDArray[np.int64], kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the places of the kept events in order of time, and their times."""
+    by_time = np.argsort(times, kind="stable")
+    by_time = by_time[kept[by_time]]
+    return by_time, times[by_time]
 
 
 def _span(clock: NDArray[np.int64]) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baton.compose import platform
-from baton.flows.demo_folder import begin_anew, only_one
+from baton.flows.demo_folder import begin_anew, no_orphans, only_one
 from baton.flows.demo_report import publish
 from baton.flows.replay import Replay, month_flow
 from baton.flows.side_by_side import month_beside
@@ -60,8 +60,9 @@ class Demo:
             PortTaken: Another program listens on the service's port.
             Conflict: Another demo is under way in the same home.
         """
-        with only_one(self.platform.folder), ExitStack() as at_the_end:
-            begin_anew(self.platform.folder)
+        folder = self.platform.folder
+        with only_one(folder), no_orphans(folder), ExitStack() as at_the_end:
+            begin_anew(folder)
             replay = self._start(at_the_end)
             self._first_champion(replay)
             self._refusal(replay)
@@ -89,7 +90,8 @@ class Demo:
             client = at_the_end.enter_context(PredictionClient(service.url, model=spec.name))
             warm.join()
             step.done(f"{service.url} is up, and waits for a champion")
-        return Replay(self.platform, client)
+        # The fast telling is about the alarm alone.
+        return Replay(self.platform, client, scheduled=len(self._months) > 1)
 
     def _first_champion(self, replay: Replay) -> None:
         as_of = replay.midnight(date(YEAR, FIRST_MONTH, 1))

@@ -55,12 +55,13 @@ class Diary:
 class Replay:
     """A project's past, lived through month by month against a running service."""
 
-    def __init__(self, platform: Platform, client: PredictionClient) -> None:
+    def __init__(self, platform: Platform, client: PredictionClient, *, scheduled: bool = True) -> None:
         self.platform = platform
         self.client = client
         self.callers = Callers(client, platform.spec)
         self.watcher = Watcher(platform)
         self.diary = Diary()
+        self._scheduled = scheduled
         self._triggers = Triggers(platform.folder / "triggers.db")
         self._cooldown = timedelta(days=platform.spec.retraining.cooldown_days)
         self._project = str(platform.spec.folder)
@@ -132,7 +133,7 @@ class Replay:
     def _day(self, day: date, asked: pd.DataFrame, parts: Step) -> None:
         moments = asked["moment"]
         today = asked[(moments >= self.midnight(day)) & (moments < self.midnight(day + timedelta(days=1)))]
-        if day.day == 1 and self._is_due(day):
+        if self._scheduled and self._is_due(day):
             outcome = self.retrain_under_fire(SCHEDULE, today.head(1), as_of=self.midnight(day))
             parts.say(f"{day:%-d %B}: {_told(outcome)}")
         watched = live_day(self, day, today)
@@ -140,7 +141,9 @@ class Replay:
         self._answer(watched, day, today, parts)
 
     def _is_due(self, day: date) -> bool:
-        """Whether the monthly retraining of a day is still to be done: the first champion was trained that day."""
+        """Whether the monthly retraining falls on a day; on the first champion's own it is done already."""
+        if day.day != 1:
+            return False
         head = self.platform.ledger.head(self.platform.spec.name)
         return head is not None and head.at < self.midnight(day)
 

@@ -7,7 +7,7 @@ read: lines differ by dash and name, marks by shape, limits by their label.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timezone
 
@@ -26,7 +26,7 @@ WORDS = {Decision.PROMOTE: "promoted", Decision.HOLD: "refused", Decision.INCONC
 # One month is no line; the table says all of it.
 FEWEST_MONTHS = 2
 # Characters of a title that stand left of a verdict's bar.
-TITLE = 34
+TITLE = 38
 MARKED = (EventKind.DRIFTED, EventKind.RETRAINED, EventKind.PROMOTED, EventKind.REFUSED, EventKind.ROLLED_BACK)
 
 
@@ -110,7 +110,7 @@ def days_plot(story: Story) -> Plot | None:
     runs = tuple(
         run
         for _, served in itertools.groupby(days, key=lambda d: d.version)
-        for run in svg_plot.runs([(xs(d.day.toordinal()), None if (psi := shown(d)) is None else ys(psi)) for d in served])
+        for run in svg_plot.runs([(xs(d.day.toordinal()), _place(ys, shown(d))) for d in served])
     )
     versions = [Mark(x=xs(d.day.toordinal()), y=top - 8, kind="version", words=d.version) for d in changes]
     lanes = {kind: bottom + 40 + 16 * lane for lane, kind in enumerate(_kinds(story.events))}
@@ -144,13 +144,14 @@ def verdicts_plot(story: Story) -> Intervals | None:
     A first champion has only the constant to beat; that gain is many times
     larger, and would hide the others.
     """
-    found = [(judged, check) for judged in story.verdicts if judged.verdict.champion is not None and (check := decisive(judged.verdict)) is not None]
+    rivals = [judged for judged in story.verdicts if judged.verdict.champion is not None]
+    found = [(judged, check) for judged in rivals if (check := decisive(judged.verdict)) is not None]
     if not found:
         return None
     margins = sorted({-float(j.verdict.policy["margin"]) for j, _ in found if "margin" in j.verdict.policy})
     ends = [value for _, check in found for value in (check.low, check.high) if value is not None]
     ticks = svg_plot.ticks(min(*ends, *margins, 0.0), max(*ends, 0.0))
-    left, row, top = 236.0, 34.0, 30.0
+    left, row, top = 264.0, 34.0, 30.0
     xs = svg_plot.scale(ticks[0], ticks[-1], left, WIDTH - 112)
     bottom = top + row * len(found)
     rows = tuple(
@@ -193,6 +194,10 @@ def decisive(verdict: Verdict) -> Check | None:
 def shown(day: Day) -> float | None:
     """Give a day's PSI, or None where there were too few rows to trust it."""
     return None if day.level is Level.INSUFFICIENT else day.psi
+
+
+def _place(scale: Callable[[float], float], value: float | None) -> float | None:
+    return None if value is None else scale(value)
 
 
 def _short(title: str) -> str:

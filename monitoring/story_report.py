@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 from baton.core.verdict import Decision
 from baton.monitoring.story import Story, story_to_json
-from baton.monitoring.story_plots import MINUS, days_plot, decisive, months_plot, verdicts_plot
+from baton.monitoring.story_plots import MINUS, WORDS, days_plot, decisive, months_plot, shown, verdicts_plot
+from baton.registry.verdict_text import plain_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 # What a browser opens; everything else is text to copy.
 OPENED = ("http://", "https://")
 NONE = "\N{EN DASH}"
+SIGNS = {"passed": "\N{CHECK MARK}", "failed": "\N{MULTIPLICATION X}", "undecided": "?"}
+# A minus before a number, not a hyphen within a word or a date.
+NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
 
 
 def render(story: Story, path: Path) -> Path:
@@ -44,7 +50,10 @@ def draw(story: Story) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    metrics = {judged.verdict.metric for judged in story.verdicts}
     environment.filters |= {"figure": _figure, "signed": _signed, "count": _count, "day": _day, "link": _link}
+    environment.filters["sentence"] = lambda text: _sentence(text, metrics=metrics)
+    looked = [psi for day in story.days if (psi := shown(day)) is not None]
     template = environment.get_template("story.html.j2")
     return template.render(
         story=story,
@@ -53,7 +62,10 @@ def draw(story: Story) -> str:
         days=days_plot(story),
         verdicts=verdicts_plot(story),
         decisive=decisive,
-        alarm_days=sum(day.psi is not None and day.psi >= story.alarm for day in story.days),
+        outcomes=WORDS,
+        signs=SIGNS,
+        alarm_days=sum(psi >= story.alarm for psi in looked),
+        told_days=len(looked),
     )
 
 
@@ -83,6 +95,13 @@ def _figure(value: float | None, digits: int = 3) -> str:
 def _signed(value: float | None, digits: int = 4) -> str:
     # A difference of nothing has no sign.
     return NONE if value is None else f"{value:+.{digits}f}".replace("-", MINUS) if value else f"{0:.{digits}f}"
+
+
+def _sentence(text: str, *, metrics: Iterable[str]) -> str:
+    """Give a line of the program as a person writes it."""
+    for metric in metrics:
+        text = plain_words(text, metric=metric)
+    return NEGATIVE.sub(MINUS, text[:1].upper() + text[1:])
 
 
 def _count(value: int) -> str:

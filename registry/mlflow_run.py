@@ -21,25 +21,22 @@ DATASET_DIGEST = 36
 
 
 def metrics(run: Run) -> dict[str, float]:
-    """Give every figure of the evaluation and of the verdict that is a number.
-
-    MLflow draws what shares a prefix before a slash in a section of its own, so
-    that the first section holds what a person compares.
-    """
+    """Give every figure of the evaluation and of the verdict that is a number, what a person compares first."""
     evaluation, verdict = run.evaluation, run.verdict
-    figures: dict[str, float | None] = {
-        "latency_ms": evaluation.latency_ms,
-        "size_bytes": float(evaluation.size_bytes),
-        "holdout_rows": float(evaluation.rows),
-        "holdout_blocks": float(evaluation.blocks),
-    }
-    for name, measure in evaluation.metrics.items():
-        figures |= {name: measure.value, f"standard_error/{name}": measure.standard_error}
-    for baseline, values in evaluation.baselines.items():
-        figures |= {f"{baseline}_baseline/{name}": value for name, value in values.items()}
+    figures: dict[str, float | None] = {name: measure.value for name, measure in evaluation.metrics.items()}
     gains = [check for check in verdict.checks if check.low is not None]
     for check in gains[-1:]:
         figures |= {"gain": check.observed, "gain_low": check.low, "gain_high": check.high}
+    for name, measure in evaluation.metrics.items():
+        figures[f"{name}_standard_error"] = measure.standard_error
+    for baseline, values in evaluation.baselines.items():
+        figures |= {f"{baseline}_{name}": value for name, value in values.items()}
+    figures |= {
+        "holdout_rows": float(evaluation.rows),
+        "holdout_blocks": float(evaluation.blocks),
+        "latency_ms": evaluation.latency_ms,
+        "size_bytes": float(evaluation.size_bytes),
+    }
     return {name: float(value) for name, value in figures.items() if value is not None and math.isfinite(value)}
 
 

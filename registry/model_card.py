@@ -13,6 +13,8 @@ from baton.registry.verdict_text import plain_name, plain_words, verdict_line
 # MLflow keeps 5,000 characters of a description.
 LONGEST = 5_000
 SLICES = 10
+# MLflow sets the columns of a table without any space between them.
+GAP = "&emsp; | "
 # The tag of a run that holds what its model answers.
 QUESTION = "baton.question"
 
@@ -56,7 +58,8 @@ def _verdict(verdict: Verdict) -> str:
         [plain_name(check.name), check.outcome.value, plain_words(check.detail, metric=verdict.metric)]
         for check in verdict.checks
     ]
-    against = f"champion `{verdict.champion[:12]}` of epoch {verdict.epoch}" if verdict.champion else "no champion yet"
+    first = "the constant base rate, since there is no champion yet"
+    against = f"champion `{verdict.champion[:12]}` of epoch {verdict.epoch}" if verdict.champion else first
     title = f"### Verdict: {verdict.decision.value}\n\nJudged to {verdict.intent}, against {against}."
     return f"{title}\n\n{_table(['check', 'outcome', 'finding'], rows)}"
 
@@ -91,5 +94,5 @@ def _number(value: float | None) -> str:
 
 
 def _table(names: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    texts = [GAP.join(cell.replace("|", "/") for cell in line) for line in [names, *rows]]
+    return "\n".join(f"| {line} |" for line in [texts[0], " | ".join(["---"] * len(names)), *texts[1:]])

@@ -6,6 +6,7 @@ Each function is one definition, used for training, for serving and in tests.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ def request(tables: Tables) -> pd.DataFrame:
     rows["sched_load"] = _scheduled_load(schedule)
     rows["plane_age"] = 2013.0 - schedule["tailnum"].map(planes["year"])
     rows["seats"] = schedule["tailnum"].map(planes["seats"]).astype(np.float64)
-    rows["carrier_origin"] = schedule["carrier"] + "|" + schedule["origin"]
-    rows["route"] = schedule["origin"] + "|" + schedule["dest"]
+    rows["carrier_origin"] = _joined(schedule, "carrier", "origin")
+    rows["route"] = _joined(schedule, "origin", "dest")
     rows["flight_number"] = _flight_number(schedule)
     rows["tailnum"] = schedule["tailnum"].fillna("")
     return rows
@@ -57,10 +58,15 @@ def views(tables: Tables, *, as_of: pd.Timestamp) -> dict[str, pd.DataFrame]:
     `as_of` begins with the same rows, since a row counts only what was known
     by its own moment and no row is at `as_of` or beyond.
     """
-    tables = {name: table[table["known_time"] < as_of] for name, table in tables.items()}
-    departures = tables["departures"].assign(late=lambda t: t["dep_delay"] > LATE_MINUTES)
-    departures["carrier_origin"] = departures["carrier"] + "|" + departures["origin"]
-    arrivals = tables["arrivals"].assign(route=lambda t: t["origin"] + "|" + t["dest"])
+    departures = _known(tables["departures"], as_of, ["origin", "carrier", "dep_delay", "known_time"])
+    departures["late"] = departures["dep_delay"] > LATE_MINUTES
+    departures["carrier_origin"] = _joined(departures, "carrier", "origin")
+    arrivals = _known(
+        tables["arrivals"],
+        as_of,
+        ["carrier", "flight", "origin", "dest", "tailnum", "arr_delay", "late", "known_time"],
+    )
+    arrivals["route"] = _joined(arrivals, "origin", "dest")
     arrivals["flight_number"] = _flight_number(arrivals)
     return {
         "origin_hourly": _origin_hourly(departures, as_of=as_of),
@@ -76,7 +82,7 @@ def views(tables: Tables, *, as_of: pd.Timestamp) -> dict[str, pd.DataFrame]:
         "tail_event": _at_landing(
             arrivals[arrivals["tailnum"].notna()], "tailnum", "tail_arr15_28d", last="tail_last_arr_delay"
         ),
-        "weather_hourly": _weather(tables["weather"]),
+        "weather_hourly": _weather(_known(tables["weather"], as_of, list(tables["weather"].columns))),
     }
 
 
@@ -101,7 +107,12 @@ class Steps:
 
     def moment(self, numbers: NDArray[np.int64]) -> pd.DatetimeIndex:
         """Give the moment of each numbered step."""
-        return pd.to_datetime(self.after * HOUR + numbers * (self.every * HOUR), utc=True)
+        return pd.DatetimeIndex((self.after * HOUR + numbers * (self.every * HOUR)).view("datetime64[ns]"), tz="UTC")
+
+
+def _known(table: pd.DataFrame, as_of: pd.Timestamp, columns: list[str]) -> pd.DataFrame:
+    known = (table["known_time"] < as_of).to_numpy()
+    return table[columns].copy() if known.all() else table.loc[known, columns]
 
 
 def _origin_hourly(departures: pd.DataFrame, *, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -169,7 +180,21 @@ def _changes(at: pd.DataFrame, entity: str) -> pd.DataFrame:
 
 
 def _flight_number(flights: pd.DataFrame) -> pd.Series:
-    return flights["carrier"] + flights["flight"].astype(str) + "|" + flights["origin"] + "|" + flights["dest"]
+    number = _joined(flights, "carrier", "flight", by="")
+    return _joined(flights.assign(number=number), "number", "origin", "dest")
+
+
+def _joined(rows: pd.DataFrame, *columns: str, by: str = "|") -> pd.Series:
+    """Join texts and numbers row by row; each combination is spelt out once, however often it is flown."""
+    combination = np.zeros(len(rows), dtype=np.int64)
+    for column in columns:
+        codes, values = pd.factorize(rows[column])
+        combination = combination * len(values) + codes
+    places, combinations = pd.factorize(combination)
+    first = np.empty(len(combinations), dtype=np.int64)
+    first[places[::-1]] = np.arange(len(rows))[::-1]
+    names = functools.reduce(lambda one, other: one + by + other, (rows[c].iloc[first].astype(str) for c in columns))
+    return pd.Series(names.to_numpy()[places], index=rows.index)
 
 
 def _scheduled_minutes(schedule: pd.DataFrame) -> pd.Series:

@@ -7,11 +7,14 @@ setuptools no longer has.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pyarrow import csv
 
 from baton.core.errors import SourceMissing
 
@@ -22,11 +25,17 @@ PREDICTED_BEFORE = pd.Timedelta(hours=2)
 REGISTERED = pd.Timestamp("2012-01-01", tz="UTC")
 # Missing from the airports table; all four keep Puerto Rico's time.
 PUERTO_RICO = ("BQN", "PSE", "SJU", "STT")
+COLUMNS = [
+    *("year", "month", "day", "hour", "minute", "time_hour", "sched_arr_time", "dep_delay", "arr_delay"),
+    *("carrier", "flight", "tailnum", "origin", "dest", "distance"),
+]
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 
 
 def read() -> dict[str, pd.DataFrame]:
     """Give every row of the year by table, each with its event time and known time (UTC).
+
+    The files never change, so a process reads them once; each caller gets copies.
 
     Returns:
         `schedule` (a flight as published), `departures` and `arrivals` (known
@@ -36,8 +45,13 @@ def read() -> dict[str, pd.DataFrame]:
     Raises:
         SourceMissing: The package with the CSV files is not installed.
     """
+    return {name: table.copy() for name, table in _year().items()}
+
+
+@functools.cache
+def _year() -> dict[str, pd.DataFrame]:
     folder = data_folder()
-    flights = pd.read_csv(folder / "flights.csv.zip")
+    flights = _flights(folder)
     schedule = _schedule(flights)
     landed = _landing_time(flights, schedule["sched_dep"], _zones(folder))
     return {
@@ -47,6 +61,14 @@ def read() -> dict[str, pd.DataFrame]:
         "weather": _weather(folder),
         "planes": _planes(folder),
     }
+
+
+def _flights(folder: Path) -> pd.DataFrame:
+    # Arrow reads these 31 MB in a fifth of the time that pandas takes.
+    options = csv.ConvertOptions(include_columns=COLUMNS, strings_can_be_null=True)
+    with zipfile.ZipFile(folder / "flights.csv.zip") as archive, archive.open("flights.csv") as stream:
+        flights: pd.DataFrame = csv.read_csv(stream, convert_options=options).to_pandas()
+    return flights.fillna({"tailnum": np.nan}).astype({"time_hour": "datetime64[ns, UTC]"})
 
 
 def data_folder() -> Path:
@@ -62,7 +84,7 @@ def data_folder() -> Path:
 
 
 def _schedule(flights: pd.DataFrame) -> pd.DataFrame:
-    hour = pd.to_datetime(flights["time_hour"], utc=True)
+    hour = flights["time_hour"]
     sched_dep = hour + pd.to_timedelta(flights["minute"], unit="min")
     return pd.DataFrame(
         {
@@ -71,7 +93,7 @@ def _schedule(flights: pd.DataFrame) -> pd.DataFrame:
             + "-"
             + flights["origin"]
             + "-"
-            + hour.dt.strftime("%Y%m%d%H"),
+            + _spelt(hour, "%Y%m%d%H"),
             "carrier": flights["carrier"],
             "flight": flights["flight"],
             "origin": flights["origin"],
@@ -87,6 +109,12 @@ def _schedule(flights: pd.DataFrame) -> pd.DataFrame:
             "known_time": sched_dep - PUBLISHED_BEFORE,
         }
     )
+
+
+def _spelt(times: pd.Series, form: str) -> pd.Series:
+    """Spell each distinct time out once: there are forty flights an hour."""
+    places, distinct = pd.factorize(times)
+    return pd.Series(distinct.strftime(form).to_numpy()[places], index=times.index)
 
 
 def _departures(flights: pd.DataFrame, schedule: pd.DataFrame) -> pd.DataFrame:

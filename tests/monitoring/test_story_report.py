@@ -77,7 +77,7 @@ def test_words_are_words_and_only_pages_are_links(story: Story) -> None:
 
 def test_a_refused_challenger_is_told_with_reason_and_interval(story: Story) -> None:
     html = draw(story)
-    assert "not better on average: the champion stays" in html
+    assert "Not better on average: the champion stays." in html
     assert "\N{MINUS SIGN}0.0090 to +0.0030" in html
 
 

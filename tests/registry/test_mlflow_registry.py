@@ -62,9 +62,9 @@ def check_pages(registry, make_run):
     version = client.get_model_version("parcels", "1")
     assert logged.info.status == "FINISHED"
     assert logged.data.metrics["log_loss"] == 0.44
-    assert logged.data.metrics["standard_error/log_loss"] == 0.01
+    assert logged.data.metrics["log_loss_standard_error"] == 0.01
     assert logged.data.metrics["gain_low"] > 0
-    assert "standard_error/auc" not in logged.data.metrics
+    assert "auc_standard_error" not in logged.data.metrics
     assert logged.data.params == {"n_estimators": "30", "metric": "auc", "nested": '{"a": 1}'}
     assert logged.data.tags["baton.key"] == run.key
     assert logged.data.tags["baton.status"] == "registered"
@@ -156,9 +156,9 @@ def test_a_file_of_something_else_is_down(tmp_path):
 def test_the_card_holds_the_measured_facts_and_nothing_else(make_run):
     card = model_card(make_run())
     assert "### Verdict: PROMOTE" in card
-    assert "| log loss | 0.4400 (0.0100) | 0.5500 |" in card
-    assert "| auc | 0.7800 | 0.5000 |" in card
-    assert "| depot = a/b | 900 | 0.4000 (0.0200) |" in card
+    assert "| log loss&emsp; | 0.4400 (0.0100)&emsp; | 0.5500 |" in card
+    assert "| auc&emsp; | 0.7800&emsp; | 0.5000 |" in card
+    assert "| depot = a/b&emsp; | 900&emsp; | 0.4000 (0.0200) |" in card
     assert "nan" not in card.lower().replace("finance", "")
 
 

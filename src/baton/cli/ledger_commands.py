@@ -46,16 +46,16 @@ def promote(version: str, project: Path, *, home: Path | None, reason: str, dry_
 
     baton = platform(project, home=home)
     verdict = _verdict_on(baton, version)
-    if dry_run:
-        head = baton.ledger.head(baton.spec.name)
-        output.line(f"would promote version {version} over epoch {head.epoch if head else 0}: {verdict.decision.value}")
-        return
     if not verdict.promotes:
         raise NotPromotable(
             what=f"version {version} is not promotable",
             why=f"its verdict is {verdict.decision.value}: {verdict.reason}",
             fix=f"see baton why {version}",
         )
+    if dry_run:
+        head = baton.ledger.head(baton.spec.name)
+        output.line(f"would promote version {version} over epoch {head.epoch if head else 0}: {verdict.decision.value}")
+        return
     entry = challenge.settle(
         baton, baton.spec, verdict, version=version, reason=reason, now=datetime.now(timezone.utc), actor="person"
     )
@@ -105,9 +105,9 @@ def _verdict_on(baton: Platform, version: str | None) -> Verdict:
     found = {record.version: record.verdict for record in records(baton)}
     if version is None or version not in found:
         raise NotPromotable(
-            what=f"no verdict on version {version or 'of a champion'}",
-            why=f"versions with one: {listed(found) or 'none'}",
-            fix="train a challenger with baton train",
+            what="there is no champion" if version is None else f"there is no verdict on version {version}",
+            why=f"the versions with a verdict are {listed(found)}" if found else "nothing was judged yet",
+            fix="name one of them" if found else "train a challenger with baton train",
         )
     return found[version]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from baton.cli import output
@@ -13,6 +15,8 @@ from baton.compose import Platform, platform
 from baton.core.errors import DataRefused
 
 DRIFTED = 1
+# What Prefect's database and one small run take; without it Prefect tries to start for two minutes.
+LEAST_ROOM_BYTES = 32 * 2**20
 
 
 def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) -> None:
@@ -22,7 +26,10 @@ def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) 
         from baton.flows.landing_run import read
 
         pending = baton.landing.pending(read(baton), as_of=as_of)
-        rows = [[name, f"{b.since:%Y-%m-%d}", f"{b.until:%Y-%m-%d}", f"{len(b.rows):,}"] for name, b in pending.items()]
+        rows = [
+            [name, f"{b.since:%Y-%m-%d}" if b.since else "the first", f"{b.until:%Y-%m-%d}", f"{len(b.rows):,}"]
+            for name, b in pending.items()
+        ]
         output.table("would land", ["table", "from", "until", "rows"], rows)
         return
     _make_room(baton)
@@ -64,18 +71,19 @@ def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as
     from baton.flows.retrain import retrain_flow
 
     with in_process():
-        # A person who asks twice means it twice: the moment is part of the key.
+        # A person who asks again means it, also after a run that was killed;
+        # the same rows at the same moment give the same version all the same.
         outcome = retrain_flow(
             str(project),
             trigger=trigger,
-            key=f"{trigger} {as_of.isoformat()}",
+            key=f"{trigger} {datetime.now(timezone.utc).isoformat()}",
             as_of=as_of.isoformat(),
             home=_text(home),
         )
     if as_json:
         output.machine(outcome)
     elif "version" in outcome:
-        verb = f"is champion, epoch {outcome['epoch']}" if outcome["epoch"] else "was not promoted"
+        verb = f"was promoted, epoch {outcome['epoch']}" if outcome["epoch"] else "was not promoted"
         output.line(f"version {outcome['version']} {verb}. {outcome['decision']}: {outcome['reason']}")
     else:
         output.line(f"nothing to do: this trigger is {outcome['claim']}")
@@ -129,6 +137,11 @@ def schema(out: Path | None, *, markdown: bool) -> None:
 def _make_room(baton: Platform) -> None:
     """Make the folder of all state, before Prefect is imported: it makes its own only inside one that is there."""
     baton.folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(baton.folder).free < LEAST_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(baton.folder))
+    if not os.environ.get("BATON_DEBUG"):
+        # Prefect tells an error with its traceback on the terminal; ours is one line.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def _text(home: Path | None) -> str | None:

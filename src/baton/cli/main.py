@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+MISUSE = 2
 INTERRUPTED = 130
 DEPENDENCY_DOWN = 4
 BROKEN_PIPE = 141
@@ -37,6 +38,7 @@ AsOf = Annotated[str | None, typer.Option("--as-of", help="Act as if it were thi
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
+MOST_PORT = 65535
 HERE = Path()
 
 
@@ -58,7 +60,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
 def demo(
     fast: Annotated[bool, typer.Option("--fast", help="Two months instead of nine, within a minute.")] = False,
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port of the prediction service.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the prediction service.", min=1, max=MOST_PORT)] = None,
 ) -> None:
     """Show the whole loop on the flights of 2013, from raw rows to a retrained, served champion."""
     from baton.cli import demo_command
@@ -109,7 +111,7 @@ def watch(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_jso
 def serve(
     project: Project = HERE,
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port; the project file's where left out.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; the project file's where left out.", min=1, max=MOST_PORT)] = None,
 ) -> None:
     """Serve the champion on loopback until interrupted, swapping when the champion changes."""
     from baton.cli import service_commands
@@ -122,10 +124,10 @@ def up(
     project: Project = HERE,
     home: Home = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
-    port: Annotated[int | None, typer.Option("--port", help="Port of the service; the project file's.")] = None,
-    mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow.")] = 5000,
-    prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect.")] = 4200,
-    runner_port: Annotated[int, typer.Option("--runner-port", help="Port of the deployments' health.")] = 4201,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the service; the project file's.", min=1, max=MOST_PORT)] = None,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow.", min=1, max=MOST_PORT)] = 5000,
+    prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect.", min=1, max=MOST_PORT)] = 4200,
+    runner_port: Annotated[int, typer.Option("--runner-port", help="Port of the deployments' health.", min=1, max=MOST_PORT)] = 4201,
 ) -> None:
     """Start MLflow, Prefect with its deployments, and the service, on loopback."""
     from baton.cli import service_commands
@@ -226,20 +228,23 @@ def moment(text: str | None) -> datetime:
 
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError as error:
+        return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed.astimezone(timezone.utc)
+    except (ValueError, OverflowError) as error:
         raise Misuse(
             what=f"--as-of {text!r} is no moment", why="it is not ISO 8601", fix="write 2013-07-01 or 2013-07-01T06:00Z"
         ) from error
-    return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed.astimezone(timezone.utc)
 
 
 def run() -> None:
     """Run the command line: every error ends as one line and a documented exit code."""
+    from typer.exceptions import TyperException
+
     from baton.core.errors import BatonError
 
-    # The parent of every vendor's import, so before any command runs.
     try:
-        app()
+        _invoke(sys.argv[1:] or ["--help"])
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
     except BatonError as error:
         _end(error, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -251,8 +256,28 @@ def run() -> None:
         sys.exit(BROKEN_PIPE)
     except OSError as error:
         _end(error, _about_the_machine(error), DEPENDENCY_DOWN)
+    except TyperException as error:
+        _end(error, _about_the_words(error), MISUSE)
     except Exception as error:  # noqa: BLE001 - the last resort of a command line
         _end(error, f"unexpected {type(error).__name__}: {error}. Run baton --debug for the traceback.", 1)
+
+
+def _invoke(words: list[str]) -> None:
+    """Run one command without Typer's own endings, which are several lines long and swallow Ctrl-C and closed pipes."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("baton", words) as context:
+            command.invoke(context)
+    finally:
+        # A pipe that was closed shows here at the latest, not while Python ends.
+        sys.stdout.flush()
+
+
+def _about_the_words(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "format_message", error.__str__)().rstrip(".")
+    stop = "" if message.endswith("?") else "."
+    return f"{message}{stop} See {context.command_path if context else 'baton'} --help."
 
 
 def _about_the_machine(error: OSError) -> str:
@@ -261,6 +286,8 @@ def _about_the_machine(error: OSError) -> str:
         return f"the disk is full{place}: {error.strerror}. Free some space and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission{place}: {error.strerror}. Pass --home with a folder you may write."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"a file is in the way{place}: {error.strerror}. Move it, or pass --home with another folder."
     return f"the machine refused{place}: {error.strerror or error}. Mend that and run the same command again."
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from baton.core.digest import plain
 
+PAGE_WIDTH = 160
+
 
 def machine(value: object) -> None:
     """Print a value as one line of JSON."""
@@ -27,4 +29,5 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     shown = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         shown.add_row(*(str(cell) for cell in row))
-    Console().print(shown)
+    # A pipe or a file has no edge to wrap at.
+    Console(width=None if sys.stdout.isatty() else PAGE_WIDTH).print(shown)

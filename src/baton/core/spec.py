@@ -268,7 +268,7 @@ def spec_from(content: Mapping[str, Any], *, origin: str = SPEC_FILE) -> ModelSp
 def _explain(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), _siblings(problem["loc"]), n=1)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _siblings(problem["loc"]), n=1, cutoff=0.5)
         return f"unknown key {place!r}" + (f", did you mean {near[0]!r}?" if near else "")
     if problem["type"] == "missing":
         return f"{place!r} is missing"
