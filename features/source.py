@@ -81,6 +81,7 @@ class ProjectDefinitions:
         self._views = views
 
     def request(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Give the project's request rows, with every column that model.yaml names."""
         spec = self._spec
         rows = cast("pd.DataFrame", self._request(tables))
         needed = [spec.prediction.id, spec.prediction.moment, *spec.features.entities, *spec.features.request]
@@ -88,6 +89,7 @@ class ProjectDefinitions:
         return rows
 
     def views(self, tables: Mapping[str, pd.DataFrame], *, as_of: datetime) -> dict[str, pd.DataFrame]:
+        """Give the views of model.yaml, each with every column that it names."""
         found = cast("dict[str, pd.DataFrame]", self._views(tables, as_of=as_of))
         problems = []
         for name, view in self._spec.features.views.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from baton.core.digest import canonical_json
 from baton.core.drift_report import ColumnDrift, DriftReport, Level
@@ -25,8 +26,8 @@ class DriftHistory:
         if known.get(place) == report:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as stream:
-            stream.write(canonical_json(report))
+        with self._path.open("ab+") as stream:
+            stream.write(_line_break(stream) + canonical_json(report))
         known[place] = report
 
     def of(self, digest: str) -> tuple[DriftReport, ...]:
@@ -40,17 +41,27 @@ class DriftHistory:
 
     def _known(self) -> dict[tuple[str, datetime], DriftReport]:
         if self._reports is None:
-            lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+            lines = (
+                self._path.read_text(encoding="utf-8", errors="replace").splitlines() if self._path.is_file() else []
+            )
             reports = [report for line in lines if (report := _report(line)) is not None]
             self._reports = {(report.digest, report.end): report for report in reports}
         return self._reports
+
+
+def _line_break(stream: BinaryIO) -> bytes:
+    """Give what ends a line that a killed process has left unfinished, so that it spoils no other."""
+    if stream.seek(0, os.SEEK_END) == 0:
+        return b""
+    stream.seek(-1, os.SEEK_END)
+    return b"" if stream.read(1) == b"\n" else b"\n"
 
 
 def _report(line: str) -> DriftReport | None:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError:
-        # The last line of a process that was killed while writing.
+        # A line of a process that was killed while writing.
         return None
     return DriftReport(
         model=fields["model"],

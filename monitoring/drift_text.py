@@ -10,9 +10,9 @@ SHOWN = 12
 def drift_line(report: DriftReport) -> str:
     """Say in one line what the window shows."""
     if report.score is None:
-        return f"{report.rows} rows served: not enough to compare"
+        return f"{report.rows:,} rows served: not enough to compare"
     loud = [column.name for column in report.columns if column.level.value in {"warn", "alarm"}]
-    features = f"; {len(loud)} features moved" if loud else ""
+    features = f"; {len(loud)} feature{'s' if len(loud) > 1 else ''} moved" if loud else ""
     return f"score PSI {report.score.psi:.2f} ({report.score.level.value}) over {report.rows:,} rows{features}"
 
 
@@ -33,6 +33,6 @@ def _row(column: ColumnDrift) -> str:
     ks = "" if column.ks is None else f"{column.ks:.3f}"
     level = "watched only" if column.silent else column.level.value
     return (
-        f"| {column.name} | {column.psi:.3f} | {column.limit:.2f} | {ks} | {column.missing:.1%} "
+        f"| {column.name.replace('|', '/')} | {column.psi:.3f} | {column.limit:.2f} | {ks} | {column.missing:.1%} "
         f"| {column.missing_reference:.1%} | {column.new_values:.1%} | {level} |"
     )

@@ -82,7 +82,7 @@ def _metrics(report: DriftReport, columns: list[ColumnDrift]) -> list[Any]:
 
 
 def _title(column: ColumnDrift) -> str:
-    state = "silent" if column.silent else column.level.value
+    state = "watched only" if column.silent else column.level.value
     return f"{column.name}: PSI {column.psi:.4f} ({state})"
 
 

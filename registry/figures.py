@@ -118,7 +118,9 @@ def _gain(verdict: Verdict) -> Any:
     axes.set_ylim(len(checks) - 0.5, -0.5)
     level = verdict.policy.get("confidence", 0.0)
     title = f"{verdict.decision.value} on {verdict.rows:,} unseen rows in {verdict.blocks} blocks"
-    _title(axes, title, f"{plain_name(verdict.metric)} gain with its {level:.0%} interval; dotted: what is required", "")
+    _title(
+        axes, title, f"{plain_name(verdict.metric)} gain with its {level:.0%} interval; dotted: what is required", ""
+    )
     return figure
 
 
@@ -161,10 +163,11 @@ def _panels(rows: int, columns: int, *, size: tuple[float, float], heights: tupl
     """Make axes on a figure of its own: no pyplot, so no global state and no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     # Inches of white all around, so that no word touches the edge.
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, height_ratios=heights)
     for panel in np.ravel(axes):

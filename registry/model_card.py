@@ -67,8 +67,7 @@ def _verdict(verdict: Verdict) -> str:
 def _metrics(evaluation: Evaluation) -> str:
     names = list(evaluation.baselines)
     rows = [
-        [plain_name(name), _figure(measure)]
-        + [_number(evaluation.baselines[baseline].get(name)) for baseline in names]
+        [plain_name(name), _figure(measure)] + [_number(evaluation.baselines[baseline].get(name)) for baseline in names]
         for name, measure in evaluation.metrics.items()
     ]
     table = _table(["metric", "value (standard error)", *(f"{name} baseline" for name in names)], rows)

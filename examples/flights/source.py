@@ -114,7 +114,7 @@ def _schedule(flights: pd.DataFrame) -> pd.DataFrame:
 def _spelt(times: pd.Series, form: str) -> pd.Series:
     """Spell each distinct time out once: there are forty flights an hour."""
     places, distinct = pd.factorize(times)
-    return pd.Series(distinct.strftime(form).to_numpy()[places], index=times.index)
+    return pd.Series(pd.DatetimeIndex(distinct).strftime(form).to_numpy()[places], index=times.index)
 
 
 def _departures(flights: pd.DataFrame, schedule: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from baton.features.source import read_tables
 from baton.settings import Settings, quiet_vendors
 from baton.validation.great_expectations_suite import DataTests
 
@@ -19,6 +20,15 @@ def test_the_year_is_all_there(year):
     }
     assert year["schedule"]["flight_id"].is_unique
     assert year["arrivals"]["late"].mean() == pytest.approx(0.241, abs=0.005)
+
+
+def test_a_caller_may_change_the_tables_that_it_was_given(spec, year):
+    tables = read_tables(spec)
+    tables["weather"]["temp"] = 0.0
+    tables["schedule"].loc[0, "dest"] = "???"
+    again = read_tables(spec)
+    for name in ("weather", "schedule"):
+        pd.testing.assert_frame_equal(again[name], year[name])
 
 
 def test_nothing_that_happens_is_known_before_it_happens(year):

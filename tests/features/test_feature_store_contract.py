@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,3 +111,15 @@ def test_joining_before_publishing_is_refused(store, rows):
 def test_publishing_half_the_views_is_refused(store, views):
     with pytest.raises(SourceMissing, match="town_mood"):
         store.publish({"shop_visits": views["shop_visits"]})
+
+
+def test_feast_is_imported_without_checks_and_others_keep_theirs():
+    code = (
+        "import typeguard; before = typeguard.typechecked\n"
+        "from baton.features.feast_store import _unchecked\n"
+        "with _unchecked():\n    import feast\n"
+        "assert typeguard.typechecked is before\n"
+        "assert not hasattr(feast.Entity.__init__, '__wrapped__')\n"
+        "feast.Entity(name='e', description=3)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

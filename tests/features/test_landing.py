@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from baton.core.errors import Conflict, DataRefused, IntegrityBroken
@@ -65,6 +66,30 @@ def test_a_day_can_land_in_pieces_and_reads_as_if_it_had_not(shop, tables, tmp_p
     for name in tables:
         one, other = (landing.read(name, as_of=START + 9 * DAY) for landing in (whole, pieces))
         pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_piece_is_a_month_and_each_day_in_it_can_be_read_alone(shop, tables, tmp_path):
+    _ingest(Landing(tmp_path / "l", shop), tables, START + 4 * DAY)
+    pieces = sorted((tmp_path / "l/landed/orders").glob("*.parquet"))
+    assert [piece.name[:8] for piece in pieces] == ["20200101", "20200201"]
+    days = [pq.ParquetFile(piece).read_row_group(0).to_pandas()["known_time"] for piece in pieces]
+    assert [day.dt.floor("D").unique().tolist() for day in days] == [[START], [START + 2 * DAY]]
+    assert [pq.ParquetFile(piece).num_row_groups for piece in pieces] == [2, 2]
+
+
+def test_a_digest_is_that_of_what_was_known_and_stays(shop, tables, tmp_path):
+    landing, empty = Landing(tmp_path / "l", shop), Landing(tmp_path / "empty", shop)
+    _ingest(landing, tables, START + DAY)
+    digest = landing.digest(as_of=START + DAY)
+    assert digest != empty.digest(as_of=START + DAY)
+    for hours in (30, 50, 90):
+        _ingest(landing, tables, START + pd.Timedelta(hours=hours))
+        assert landing.digest(as_of=START + DAY) == digest
+        assert Landing(tmp_path / "l", shop).digest(as_of=START + DAY) == digest
+    assert landing.digest(as_of=START + 2 * DAY) != digest
+    other = Landing(tmp_path / "other", shop)
+    _ingest(other, {**tables, "orders": tables["orders"].assign(returned=0)}, START + DAY)
+    assert other.digest(as_of=START + DAY) != digest
 
 
 def test_landing_again_changes_nothing(shop, tables, tmp_path):

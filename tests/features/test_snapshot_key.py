@@ -87,7 +87,9 @@ def test_two_moments_with_the_same_rows_each_get_their_own(shop, tmp_path):
     ],
     ids=["definitions", "reader", "a view's ttl", "the block", "training and seed"],
 )
-def test_the_key_is_that_of_what_makes_the_rows(shop, tmp_path, name, old, new, same):
+def test_the_key_is_that_of_what_makes_the_rows(  # noqa: PLR0917 - fixtures and a table
+    shop, tmp_path, name, old, new, same
+):
     landing = _land(shop, tmp_path / "l")
     key = snapshot_key(shop, landing, as_of=AS_OF)
     edited = _edit(shop, name, old, new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from baton.core.errors import SourceMissing
-from baton.features.source import load_definitions, read_tables
+from baton.features.source import _load, load_definitions, read_tables
 
 
 def _write(spec, name, old, new):
@@ -42,6 +42,22 @@ def test_what_a_reader_lacks_is_named(shop, old, new, message):
     with pytest.raises(SourceMissing) as refused:
         read_tables(shop)
     assert message in str(refused.value)
+
+
+def test_a_file_is_imported_once_and_again_when_it_was_edited(shop):
+    _write(shop, "source.py", "def read():", "calls = []\n\ndef read():\n    calls.append(1)")
+    _write(shop, "source.py", "return {", "return {'calls': len(calls), ")
+    read = _load(shop.folder / "source.py").read
+    assert [read()["calls"], _load(shop.folder / "source.py").read()["calls"]] == [1, 2]
+    _write(shop, "source.py", "[0, 1, 0]", "[1, 1, 1]")
+    assert _load(shop.folder / "source.py").read()["calls"] == 1
+
+
+def test_a_file_that_failed_is_tried_again(shop):
+    _write(shop, "source.py", "import pandas", "import os; os.environ['MISSING']\nimport pandas")
+    for _ in range(2):
+        with pytest.raises(SourceMissing, match="KeyError"):
+            read_tables(shop)
 
 
 def test_a_reader_that_is_not_there_is_named(shop):

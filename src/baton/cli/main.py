@@ -31,6 +31,7 @@ MISUSE = 2
 INTERRUPTED = 130
 DEPENDENCY_DOWN = 4
 BROKEN_PIPE = 141
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Project = Annotated[Path, typer.Option("--project", "-p", help="Folder with model.yaml.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for all state; BATON_HOME or .baton.")]
@@ -60,7 +61,9 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
 def demo(
     fast: Annotated[bool, typer.Option("--fast", help="Two months instead of nine, within a minute.")] = False,
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port of the prediction service.", min=1, max=MOST_PORT)] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port of the prediction service.", min=1, max=MOST_PORT)
+    ] = None,
 ) -> None:
     """Show the whole loop on the flights of 2013, from raw rows to a retrained, served champion."""
     from baton.cli import demo_command
@@ -111,7 +114,9 @@ def watch(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_jso
 def serve(
     project: Project = HERE,
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port; the project file's where left out.", min=1, max=MOST_PORT)] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port; the project file's where left out.", min=1, max=MOST_PORT)
+    ] = None,
 ) -> None:
     """Serve the champion on loopback until interrupted, swapping when the champion changes."""
     from baton.cli import service_commands
@@ -124,10 +129,14 @@ def up(
     project: Project = HERE,
     home: Home = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
-    port: Annotated[int | None, typer.Option("--port", help="Port of the service; the project file's.", min=1, max=MOST_PORT)] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port of the service; the project file's.", min=1, max=MOST_PORT)
+    ] = None,
     mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow.", min=1, max=MOST_PORT)] = 5000,
     prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect.", min=1, max=MOST_PORT)] = 4200,
-    runner_port: Annotated[int, typer.Option("--runner-port", help="Port of the deployments' health.", min=1, max=MOST_PORT)] = 4201,
+    runner_port: Annotated[
+        int, typer.Option("--runner-port", help="Port of the deployments' health.", min=1, max=MOST_PORT)
+    ] = 4201,
 ) -> None:
     """Start MLflow, Prefect with its deployments, and the service, on loopback."""
     from baton.cli import service_commands
@@ -259,6 +268,9 @@ def run() -> None:
     except TyperException as error:
         _end(error, _about_the_words(error), MISUSE)
     except Exception as error:  # noqa: BLE001 - the last resort of a command line
+        beneath = _full_disk_beneath(error)
+        if beneath:
+            _end(error, _about_the_machine(beneath), DEPENDENCY_DOWN)
         _end(error, f"unexpected {type(error).__name__}: {error}. Run baton --debug for the traceback.", 1)
 
 
@@ -280,9 +292,18 @@ def _about_the_words(error: Exception) -> str:
     return f"{message}{stop} See {context.command_path if context else 'baton'} --help."
 
 
+def _full_disk_beneath(error: BaseException | None) -> OSError | None:
+    """Find the full disk that a vendor has wrapped into an error of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _about_the_machine(error: OSError) -> str:
     place = f" at {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return f"the disk is full{place}: {error.strerror}. Free some space and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission{place}: {error.strerror}. Pass --home with a folder you may write."
