@@ -29,7 +29,7 @@ def write_parquet(path: Path, table: pd.DataFrame | pa.Table, *, cuts: Sequence[
     rows = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
 
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, rows.schema, compression="zstd") as writer:
+        with pq.ParquetWriter(temporary, rows.schema, compression="zstd", write_page_checksum=True) as writer:
             for start, end in itertools.pairwise([0, *cuts, len(rows)]):
                 writer.write_table(rows.slice(start, end - start))
 

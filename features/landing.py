@@ -229,12 +229,28 @@ def _month(moment: datetime) -> datetime:
 def _frame(files: list[Path]) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not files:
         return pd.DataFrame()
     with ThreadPoolExecutor(THREADS) as pool:
-        tables = list(pool.map(lambda file: pq.ParquetFile(file).read(use_threads=False), files))
+        tables = list(pool.map(_piece_rows, files))
     # In one run of memory, a text that repeats becomes one Python string.
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").combine_chunks().to_pandas()
     return frame
+
+
+def _piece_rows(file: Path) -> pa.Table:
+    """Read one piece, each page checked against the checksum that was written with it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityBroken(
+            what=f"the landed piece {file.name} cannot be read",
+            why=str(error).splitlines()[0],
+            fix="restore it from a backup, or remove the landing folder and ingest again",
+        ) from error

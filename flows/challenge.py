@@ -77,6 +77,11 @@ def judge(platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datet
     from baton.registry.gate import decide
 
     head = platform.ledger.head(spec.name)
+    if head and head.digest == trained.bundle.digest and head.at == as_of:
+        # This very run has promoted it, and died before it could say so.
+        kept = platform.ledger.verdict(head.verdict_id)
+        if kept is not None:
+            return Judgement(verdict=kept, champion_scores=None)
     champion = rival(platform, spec, head, holdout_start=trained.holdout_start) if head else None
     same = champion is not None and facts(champion)["recipe"] == recipe(spec)
     scores = score(champion, trained.holdout) if champion else None

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from baton.core.errors import Conflict
-from baton.flows.process_file import stop_marked
-from baton.flows.programs import MARK
 
-GRACE_SECONDS = 5.0
 # What a story writes. Landed days, snapshots and bundles are named by their content and stay.
 TOLD = (
     "ledger.db",
@@ -47,24 +43,6 @@ def only_one(folder: Path) -> Iterator[None]:
                 what="a demo is running already", why=f"it holds {lock.name}", fix="wait for it, or pass another --home"
             ) from error
         yield
-
-
-@contextmanager
-def no_orphans(folder: Path) -> Iterator[None]:
-    """Stop what a killed telling has left running, and mark what this one starts so that it can be found.
-
-    Prefect's in-process server and the service outlive a kill -9 of the process that started them.
-    """
-    mark = f"{folder}:demo:"
-    before = os.environ.get(MARK)
-    stop_marked(mark, grace_seconds=GRACE_SECONDS)
-    os.environ[MARK] = mark
-    try:
-        yield
-    finally:
-        os.environ.pop(MARK)
-        if before is not None:
-            os.environ[MARK] = before
 
 
 def begin_anew(folder: Path) -> None:

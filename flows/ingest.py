@@ -10,11 +10,25 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from baton.compose import platform
+from baton.core.errors import Misuse
 from baton.flows import landing_run
 from baton.flows.retrain import IN_MEMORY
 
+
+def may_recover(_task: Any, _run: Any, state: Any) -> bool:
+    """Say whether trying again can help: a missing file or column stays missing."""
+    return not isinstance(state.result(raise_on_failure=False), Misuse)
+
+
 # A source is often a server: try again before giving up.
-read = task(landing_run.read, name="read source", retries=2, retry_delay_seconds=[1, 5], **IN_MEMORY)
+read = task(
+    landing_run.read,
+    name="read source",
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=may_recover,
+    **IN_MEMORY,
+)
 land = task(landing_run.land, name="test and land", **IN_MEMORY)
 
 

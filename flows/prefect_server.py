@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from baton.core.errors import DependencyDown
+from baton.flows.process_file import no_orphans
 
 EVENT = "baton.drift"
 RESOURCE = "baton.model"
@@ -56,6 +57,9 @@ def in_process() -> Iterator[None]:
     Each synchronous flow joins a heartbeat thread that sleeps in whole
     seconds: 1.07 s a flow run instead of 0.08 s. Heartbeats only matter to a
     server that outlives the run. No environment variable can say None.
+
+    Raises:
+        DependencyDown: The in-process server does not start.
     """
     from prefect.settings import get_current_settings, temporary_settings
 
@@ -63,8 +67,15 @@ def in_process() -> Iterator[None]:
         yield
         return
     settings = {"flows.heartbeat_frequency": None, "server.ephemeral.startup_timeout_seconds": STARTUP_SECONDS}
-    with temporary_settings(settings):
-        yield
+    home = get_current_settings().home
+    try:
+        with temporary_settings(settings), no_orphans(f"{home}"):
+            yield
+    except RuntimeError as error:
+        # Prefect has no exception of its own for this.
+        if "Prefect API" not in str(error):
+            raise
+        raise _down(str(error)) from error
 
 
 def warm_up() -> None:

@@ -10,8 +10,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from baton.flows.programs import MARK
 # Start times are rounded by some kernels; two processes never share a pid within this.
 SAME_START_SECONDS = 2.0
 LOOK_SECONDS = 0.1
+GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,36 @@ def stop_marked(mark: str, *, grace_seconds: float) -> int:
             _signal(left, signal.SIGKILL)
         time.sleep(LOOK_SECONDS)
     return len(found)
+
+
+@contextmanager
+def no_orphans(place: str) -> Iterator[None]:
+    """Stop what dead processes have left running at a place, and mark what this one starts so that it can be found.
+
+    Prefect's in-process server and the service outlive a kill -9 of the
+    process that started them.
+    """
+    for process in marked(f"{place}:"):
+        owner = _owner(process)
+        if owner is None or not psutil.pid_exists(owner):
+            stop_marked(f"{place}:{owner}:", grace_seconds=GRACE_SECONDS)
+    before = os.environ.get(MARK)
+    os.environ[MARK] = f"{place}:{os.getpid()}:"
+    try:
+        yield
+    finally:
+        os.environ.pop(MARK, None)
+        if before is not None:
+            os.environ[MARK] = before
+
+
+def _owner(process: psutil.Process) -> int | None:
+    """Give the process that a mark names as the one that started it."""
+    try:
+        number = process.environ()[MARK].rstrip(":").rpartition(":")[2]
+        return int(number)
+    except (psutil.Error, OSError, KeyError, ValueError):
+        return None
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

@@ -117,7 +117,9 @@ class Triggers:
 
     def _cooling(self, rows: sqlite3.Connection, trigger: Trigger, cooldown: timedelta) -> bool:
         newest = rows.execute("SELECT max(as_of) FROM triggers WHERE model = ?", (trigger.model,)).fetchone()[0]
-        return newest is not None and trigger.as_of - datetime.fromisoformat(newest) < cooldown
+        return (
+            cooldown > timedelta(0) and newest is not None and trigger.as_of - datetime.fromisoformat(newest) < cooldown
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

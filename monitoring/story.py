@@ -48,6 +48,16 @@ class Month:
     score_psi: float | None
     version: str
 
+    @property
+    def lost(self) -> bool:
+        """Whether retraining cost log loss, which is what the gate judges by."""
+        return self.gain is not None and self.gain < 0
+
+    @property
+    def ranked_worse(self) -> bool:
+        """Whether the stale champion ranked the month's rows better than the retrained."""
+        return None not in (self.auc_retrained, self.auc_stale) and (self.auc_stale or 0) > (self.auc_retrained or 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:

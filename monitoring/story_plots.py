@@ -27,6 +27,8 @@ WORDS = {Decision.PROMOTE: "promoted", Decision.HOLD: "refused", Decision.INCONC
 FEWEST_MONTHS = 2
 # Characters of a title that stand left of a verdict's bar.
 TITLE = 38
+# Width that the name of a version takes.
+NAME = 26.0
 MARKED = (EventKind.DRIFTED, EventKind.RETRAINED, EventKind.PROMOTED, EventKind.REFUSED, EventKind.ROLLED_BACK)
 
 
@@ -72,8 +74,8 @@ def months_plot(story: Story) -> Plot | None:
     honest = [
         # Under the month's name, where no line can cross it.
         Mark(x=x, y=bottom + 38, kind="note", words=f"{m.label}: the stale champion is better")
-        for m, x, r, s in zip(months, xs, retrained, stale, strict=True)
-        if s > r
+        for m, x in zip(months, xs, strict=True)
+        if m.ranked_worse
     ]
     return Plot(
         width=WIDTH,
@@ -112,7 +114,7 @@ def days_plot(story: Story) -> Plot | None:
         for _, served in itertools.groupby(days, key=lambda d: d.version)
         for run in svg_plot.runs([(xs(d.day.toordinal()), _place(ys, shown(d))) for d in served])
     )
-    versions = [Mark(x=xs(d.day.toordinal()), y=top - 8, kind="version", words=d.version) for d in changes]
+    versions = _spread([Mark(x=xs(d.day.toordinal()), y=top - 8, kind="version", words=d.version) for d in changes])
     lanes = {kind: bottom + 40 + 16 * lane for lane, kind in enumerate(_kinds(story.events))}
     marks = [
         Mark(x=xs(_day(e).toordinal()), y=lanes[e.kind], kind=e.kind.value.replace(" ", "-"), words=_words(e))
@@ -194,6 +196,15 @@ def decisive(verdict: Verdict) -> Check | None:
 def shown(day: Day) -> float | None:
     """Give a day's PSI, or None where there were too few rows to trust it."""
     return None if day.level is Level.INSUFFICIENT else day.psi
+
+
+def _spread(marks: Sequence[Mark]) -> list[Mark]:
+    """Leave out the names of versions that would cover the one before."""
+    kept: list[Mark] = []
+    for mark in marks:
+        if not kept or mark.x - kept[-1].x >= NAME:
+            kept.append(mark)
+    return kept
 
 
 def _place(scale: Callable[[float], float], value: float | None) -> float | None:

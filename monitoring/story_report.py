@@ -63,6 +63,8 @@ def draw(story: Story) -> str:
         verdicts=verdicts_plot(story),
         decisive=decisive,
         outcomes=WORDS,
+        held=[judged for judged in story.verdicts if not judged.verdict.promotes],
+        promoted=[judged for judged in story.verdicts if judged.verdict.promotes],
         signs=SIGNS,
         alarm_days=sum(psi >= story.alarm for psi in looked),
         told_days=len(looked),
@@ -74,12 +76,14 @@ def _headlines(story: Story) -> list[tuple[str, str]]:
     both = [(m.auc_retrained, m.auc_stale) for m in story.months]
     gains = [mine - other for mine, other in both if mine is not None and other is not None]
     # Until the first promotion both lines are one model, and nothing is compared.
-    told = [gain for gain in gains if gain]
+    told = [month for month in story.months if month.gain is not None and month.auc_retrained != month.auc_stale]
     decisions = [judged.verdict.decision for judged in story.verdicts]
     found = []
     if told:
         found.append((_signed(sum(gains) / len(gains)), "mean AUC over never retraining"))
-        found.append((f"{sum(gain > 0 for gain in told)} of {len(told)}", "months in which retraining was better"))
+        found.append(
+            (f"{sum(not month.lost for month in told)} of {len(told)}", "months in which retraining saved log loss")
+        )
     if decisions:
         promoted = sum(decision is Decision.PROMOTE for decision in decisions)
         found.append((f"{promoted} of {len(decisions)}", "challengers promoted by the gate"))

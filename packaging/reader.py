@@ -60,7 +60,9 @@ def open_contents(path: Path) -> Contents:
             the digest in the manifest; or the folder is not named by it.
     """
     if not path.is_dir():
-        raise SourceMissing(what=f"no bundle at {path}", why="the folder is not there", fix="package the model again")
+        raise SourceMissing(
+            what=f"no bundle at {path}", why="the folder is not there", fix="train the model again with baton train"
+        )
     _refuse_strangers(path)
     head = _read(path / MANIFEST, most=MANIFEST_BYTES)
     digest = digest_of_bytes(head)

@@ -82,6 +82,12 @@ class MlflowRegistry:
         with self._explained(f"point {alias} at version {version} of {model}"):
             client.set_registered_model_alias(model, alias, version)
 
+    def drop_alias(self, model: str, alias: str) -> None:
+        """Remove an alias; one that is not there is no error."""
+        client, _ = self._open()
+        with self._explained(f"remove {alias} of {model}"):
+            client.delete_registered_model_alias(model, alias)
+
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version; none where the model is unknown."""
         client, _ = self._open()

@@ -151,6 +151,9 @@ def reconcile(model: str, ledger: Ledger, registry: Registry) -> Mapping[str, st
     moved = {alias: version for alias, version in wanted.items() if found.get(alias) != version}
     for alias, version in moved.items():
         registry.set_alias(model, alias, version)
+    if before is None and PREVIOUS in found:
+        # The first champion is champion again, and nothing came before it.
+        registry.drop_alias(model, PREVIOUS)
     return moved
 
 

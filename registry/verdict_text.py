@@ -41,7 +41,10 @@ def verdict_markdown(verdict: Verdict) -> str:
         "",
         f"{verdict.model}: challenger `{verdict.challenger[:12]}` against {against}, {_evidence(verdict)}.",
         "",
-        *(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |" for cells in (header, ALIGNED, *rows)),
+        *(f"| {' | '.join(cell.replace('|', '/') for cell in cells[:-1])} |" for cells in (header, ALIGNED, *rows)),
+        "",
+        # Sentences in a table of numbers would push it off the page.
+        *(f"- {row[0]}: {row[-1]}" for row in rows),
     ]
     if verdict.rows_needed is not None:
         lines += ["", f"About {verdict.rows_needed:,} rows would decide."]
@@ -60,4 +63,4 @@ def _row(check: Check, *, metric: str) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4f}"
+    return "" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".")

@@ -238,12 +238,6 @@ TRAINED = {
     "a damaged ledger, to promote": Case(
         words=("promote", "1"), arrange=spoil_ledger, code=BROKEN, says=("ledger.db is damaged", "backup")
     ),
-    "a changed landed piece": Case(
-        words=("snapshot", "--as-of", "2024-02-25"),
-        arrange=lambda p: flip(next((p.folder / "landing" / "landed" / "orders").rglob("*.parquet"))),
-        code=BROKEN,
-        says=(".parquet",),
-    ),
     "a watermark that cannot be read": Case(
         words=("ingest", "--dry-run"),
         arrange=lambda p: (p.folder / "landing" / "landed" / "orders" / "watermark.json").write_text("{"),
@@ -383,7 +377,8 @@ def limit_files() -> None:
 
 
 def test_a_file_that_cannot_grow_is_a_full_disk(trained: Any) -> None:
-    before = trained.state()
+    # Feast's tables are computed anew each time; all else stays.
+    before = {name: content for name, content in trained.state().items() if "feast" not in name}
     code, _, err = end(start(trained, "snapshot", "--as-of", "2024-02-25", preexec_fn=limit_files))
     assert_one_line(err, ("disk",))
     assert code == DOWN

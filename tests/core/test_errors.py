@@ -15,7 +15,7 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_each_kind_is_one_line_with_a_documented_exit_code(kind: type[BatonError]) -> None:
     error = kind(what="a\nb", why="c.", fix="d")
-    assert str(error) == "a b: c. d."
+    assert str(error) == "a b: c. D."
     assert error.exit_code in {1, 2, 3, 4, 5}
 
 

@@ -186,3 +186,15 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(shop, tables, tmp_path, 
     assert _contents(folder) != _contents(tmp_path / "whole")
     _ingest(Landing(folder, shop), tables, START + 3 * DAY)
     assert _contents(folder) == _contents(tmp_path / "whole")
+
+
+def test_a_flipped_byte_in_a_landed_piece_is_noticed(shop, tables, tmp_path):
+    landing = Landing(tmp_path, shop)
+    batch = landing.pending(tables, as_of=START + DAY)["orders"]
+    landing.land(batch, batch.rows)
+    (piece,) = (tmp_path / "landed" / "orders").glob("*.parquet")
+    content = bytearray(piece.read_bytes())
+    content[len(content) // 4] ^= 0xFF
+    piece.write_bytes(content)
+    with pytest.raises(IntegrityBroken, match="cannot be read"):
+        Landing(tmp_path, shop).read("orders", as_of=START + 2 * DAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -83,3 +84,10 @@ def test_a_long_title_ends_before_its_bar(story: Story) -> None:
     long = replace(story.verdicts[0], title="version 4, drift: score PSI 0.59 over 0.25 for 13 days, 15 July")
     (row,) = verdicts_plot(replace(story, verdicts=(long,))).rows
     assert row.title == "version 4, drift: score PSI 0.59 over\N{HORIZONTAL ELLIPSIS}"
+
+
+def test_names_of_versions_do_not_cover_each_other(story: Story) -> None:
+    days = tuple(replace(day, version=str(index)) for index, day in enumerate(story.days))
+    xs = [m.x for m in days_plot(replace(story, days=days)).marks if m.kind == "version"]
+    assert len(xs) > 5
+    assert all(after - before >= 26 for before, after in itertools.pairwise(xs))

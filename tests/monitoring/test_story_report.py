@@ -118,6 +118,14 @@ def test_light_and_dark_differ_and_both_can_be_read(story: Story, tmp_path: Path
     assert paper["light"] != paper["dark"]
 
 
+def test_a_month_that_retraining_lost_is_marked_and_not_counted(story: Story) -> None:
+    jul, _, nov = story.months
+    html = draw(replace(story, months=(jul, replace(nov, gain=-0.0017))))
+    assert '<span class="tag alarm">lost</span>' in html
+    assert "<dd>1 of 2</dd><dt>months in which retraining saved log loss</dt>" in html
+    assert "\N{MINUS SIGN}0.0017" in html
+
+
 # Contrast of an element's words with the page, by WCAG 2.2.
 CONTRAST = """selector => {
   const light = colour => {

@@ -58,13 +58,22 @@ def test_the_markdown_is_one_heading_and_one_whole_table(held):
     assert lines[0] == "## HOLD"
     assert lines[2].startswith("**mean log loss gain")
     assert len(table) == len(held.checks) + 2
-    assert {len(re.findall(r"\|", line)) for line in table} == {7}
+    assert {len(re.findall(r"\|", line)) for line in table} == {6}
+
+
+def test_the_reasons_stand_below_the_table(held):
+    assert "- enough blocks: 28 blocks of rows, 14 needed" in verdict_markdown(held).splitlines()
+
+
+def test_a_count_is_written_without_decimals(held):
+    _, rows = verdict_rows(held)
+    assert ["enough blocks", "yes", "28", "14"] in [row[:4] for row in rows]
 
 
 def test_a_bar_in_a_sentence_does_not_break_the_table(held):
-    checks = tuple(replace(check, detail="a | b") for check in held.checks)
+    checks = tuple(replace(check, name="a|b") for check in held.checks)
     table = [line for line in verdict_markdown(replace(held, checks=checks)).splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {7}
+    assert {line.count("|") for line in table} == {6}
 
 
 def test_the_first_champion_is_judged_against_a_constant(month, judge, better):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,9 @@ def show(*, home: Path | None, fast: bool, port: int | None) -> None:
     settings = Settings() if home is None else Settings(home=home)
     place = settings.home / "demo" if home is None else home
     quiet_vendors(Settings(home=place))
+    # Prefect's console handler carries every vendor's log and warning; a person reads our lines.
+    if not os.environ.get("BATON_DEBUG"):
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         # A log file has no edge.

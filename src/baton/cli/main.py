@@ -49,8 +49,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
     if debug:
         os.environ["BATON_DEBUG"] = "1"
         return
-    # A person reads our lines; what vendors log and deprecate is for --debug.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    # A person reads our lines; what vendors deprecate is for --debug.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     # Vendors put their own filters back; nobody's warnings are shown.
     warnings.showwarning = lambda *_, **__: None

@@ -40,7 +40,8 @@ class BatonError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return " ".join(f"{self.what}: {self.why}. {self.fix}.".replace("..", ".").split())
+        fix = self.fix[:1].upper() + self.fix[1:]
+        return " ".join(f"{self.what}: {self.why}. {fix}.".replace("..", ".").split())
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only facts do not survive the default reduction, and flows

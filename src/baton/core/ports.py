@@ -61,5 +61,8 @@ class Registry(Protocol):
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
 
+    def drop_alias(self, model: str, alias: str) -> None:
+        """Remove an alias; one that is not there is no error."""
+
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version."""

@@ -39,6 +39,10 @@ class MemoryRegistry:
         self._check(model, version)
         self._aliases[model][alias] = version
 
+    def drop_alias(self, model: str, alias: str) -> None:
+        """Remove an alias."""
+        self._aliases[model].pop(alias, None)
+
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version."""
         return dict(self._aliases[model])
