@@ -63,6 +63,8 @@ class FeastFeatureStore:
         Raises:
             DataRefused: Feast gave other rows than it was asked for.
         """
+        if not self._spec.features.views:
+            return rows.copy()
         entities = rows[[moment, *self._spec.features.entities]].rename(columns={moment: MOMENT})
         entities = entities.assign(_row=range(len(rows)))
         store = self._feast()

@@ -123,7 +123,7 @@ def register(
     platform.ledger.store_verdict(judgement.verdict)
     run = Run(
         key=key,
-        name=f"{as_of:%Y-%m-%d} {trigger}",
+        name=f"{as_of:%Y-%m-%d} {trigger.partition(':')[0]}",
         snapshot=snapshot,
         evaluation=trained.evaluation,
         verdict=judgement.verdict,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baton.compose import platform
+from baton.flows import landing_run
 from baton.flows.demo_folder import begin_anew, only_one
 from baton.flows.demo_report import publish
 from baton.flows.replay import Replay, month_flow
@@ -81,13 +82,15 @@ class Demo:
         spec = self.platform.spec
         with self._step("Service") as step:
             at_the_end.enter_context(in_process())
-            # Prefect's server takes seconds to start; meanwhile the service starts too.
+            # Prefect's server takes seconds to start; meanwhile the other parts get ready.
             warm = threading.Thread(target=copy_context().run, args=(warm_up,))
             warm.start()
             limits = {"max_wait_ms": spec.serving.max_wait_ms, "log_seconds": LOG_SECONDS, "poll_seconds": 0.1}
             service = start(self.platform.folder, model=spec.name, port=self._port, limits=limits)
             at_the_end.callback(service.stop)
             client = at_the_end.enter_context(PredictionClient(service.url, model=spec.name))
+            self.platform.registry.prepare()
+            landing_run.read(self.platform)
             warm.join()
             step.done(f"{service.url} is up, and waits for a champion")
         # The fast telling is about the alarm alone.

@@ -79,7 +79,12 @@ def _outcome(months: Sequence[Month]) -> str:
     retrained, stale = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
     lost = [month.label for month in months if (month.gain or 0) < 0]
     honest = f" Retraining lost in {', '.join(lost)}." if lost else ""
-    return f"Mean monthly AUC {retrained:.4f} retrained, {stale:.4f} never retrained.{honest}"
+    gain = (
+        f"the champion ranks better by {retrained - stale:.4f} AUC a month"
+        if retrained > stale
+        else "nothing is gained"
+    )
+    return f"Retrained when time or drift asks for it, {gain} ({retrained:.4f} against {stale:.4f}).{honest}"
 
 
 def _service(replay: Replay) -> Service:

@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 from baton.compose import platform
 from baton.core.errors import Misuse
 from baton.flows import landing_run
-from baton.flows.retrain import IN_MEMORY
+from baton.flows.retrain import IN_MEMORY, run_name
 
 
 def may_recover(_task: Any, _run: Any, state: Any) -> bool:
@@ -32,7 +32,7 @@ read = task(
 land = task(landing_run.land, name="test and land", **IN_MEMORY)
 
 
-@flow(name="ingest", flow_run_name="ingest {as_of}", validate_parameters=False)
+@flow(name="ingest", flow_run_name=run_name, validate_parameters=False)
 def ingest_flow(project: str, as_of: str | None = None, home: str | None = None) -> dict[str, Any]:
     """Land everything that became known before `as_of`, and say what was set aside.
 

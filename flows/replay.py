@@ -20,13 +20,14 @@ from baton.compose import Platform
 from baton.core.digest import finite
 from baton.core.errors import DependencyDown
 from baton.flows.ingest import ingest_flow
-from baton.flows.retrain import DRIFT, IN_MEMORY, SCHEDULE, retrain_flow
+from baton.flows.retrain import DRIFT, IN_MEMORY, SCHEDULE, retrain_flow, short
 from baton.flows.teller import Step
 from baton.flows.traffic import Callers
 from baton.flows.triggers import Claim, Trigger, Triggers
 from baton.flows.watching import Watched, Watcher
 from baton.monitoring.drift_text import drift_line
 from baton.monitoring.story import Day, Event, EventKind, Judged
+from baton.registry.verdict_text import verdict_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,8 @@ class Replay:
         """Land everything known before a moment."""
         landed: dict[str, Any] = ingest_flow(self._project, as_of=until.isoformat(), home=self._home)
         for failure in landed["failures"]:
-            what = f"{failure['table']}: {failure['rows']} rows fail {failure['expectation']} on {failure['column']}"
+            rows = "1 row" if failure["rows"] == 1 else f"{failure['rows']:,} rows"
+            what = f"{failure['table']}: {rows} of {failure['column']} beyond what {failure['expectation']} allows"
             self.diary.note(until, EventKind.QUARANTINED, what, str(failure["rows"]))
         return landed
 
@@ -99,10 +101,10 @@ class Replay:
         if "version" in outcome:
             verdict = self.platform.ledger.verdict(outcome["verdict"])
             assert verdict is not None  # it is stored before its version is registered
-            title = f"version {outcome['version']}, {trigger}, {as_of:%-d %B}"
+            title = f"Version {outcome['version']}: {short(trigger)}, {as_of:%-d %B}"
             self.diary.verdicts.append(Judged(title=title, verdict=verdict))
             kind = EventKind.PROMOTED if outcome["epoch"] else EventKind.REFUSED
-            self.diary.note(as_of, kind, f"version {outcome['version']} ({trigger}): {outcome['reason']}")
+            self.diary.note(as_of, kind, f"{title}. {verdict_line(verdict)}")
         return outcome
 
     def retrain_under_fire(self, trigger: str, row: pd.DataFrame, **details: Any) -> dict[str, Any]:

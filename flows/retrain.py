@@ -37,7 +37,20 @@ register = task(challenge.register, name="register version", **ON_A_SERVER)
 settle = task(challenge.settle, name="promote", **ON_A_SERVER)
 
 
-@flow(name="retrain", flow_run_name="{trigger} {as_of}", validate_parameters=False)
+def run_name() -> str:
+    """Name a flow run by its day and by what asked for it, in a few words."""
+    from prefect.runtime import flow_run
+
+    said = flow_run.parameters
+    return f"{str(said.get('as_of') or 'now')[:10]} {short(str(said.get('trigger') or flow_run.flow_name))}"
+
+
+def short(trigger: str) -> str:
+    """Give the first words of a trigger: what it is, without its figures."""
+    return trigger.partition(":")[0]
+
+
+@flow(name="retrain", flow_run_name=run_name, validate_parameters=False)
 def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
     project: str,
     trigger: str = SCHEDULE,
@@ -137,7 +150,11 @@ def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mappin
 def _show(baton: Platform, record: Record) -> None:
     """Leave what a person wants to see on the flow run's page."""
     name = baton.spec.name
-    create_markdown_artifact(verdict_markdown(record.verdict), key=f"{name}-verdict", description="Gate verdict")
+    create_markdown_artifact(
+        verdict_markdown(record.verdict),
+        key=f"{name}-verdict",
+        description=f"Version {record.version}: {record.verdict.decision.value}",
+    )
     slices = [
         {
             "column": part.column,
@@ -151,5 +168,5 @@ def _show(baton: Platform, record: Record) -> None:
     if slices:
         create_table_artifact(slices, key=f"{name}-slices", description="Holdout by slice")
     if baton.settings.mlflow_url:
-        link = f"{baton.settings.mlflow_url}/#/models/{name}/versions/{record.version}"
+        link = f"{baton.settings.mlflow_url}/#/models/{name}/versions/{record.version}?workflowType=machine_learning"
         create_link_artifact(link, key=f"{name}-version", link_text=f"{name} version {record.version} in MLflow")

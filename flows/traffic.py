@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from baton.serving.client import PredictionClient
 
 CALLERS = 4
-PROBE_SECONDS = 0.02
+PROBE_SECONDS = 0.1
 
 
 @dataclass(slots=True)

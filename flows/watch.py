@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from baton.compose import Platform, platform
 from baton.core.digest import finite
-from baton.flows.retrain import DRIFT, IN_MEMORY, retrain_flow
+from baton.flows.retrain import DRIFT, IN_MEMORY, retrain_flow, run_name
 from baton.flows.watching import Watched, Watcher
 from baton.monitoring.drift_text import drift_markdown
 
@@ -24,7 +24,7 @@ def look(watcher: Watcher, as_of: datetime) -> Watched:
 look_task = task(look, name="look", **IN_MEMORY)
 
 
-@flow(name="watch", flow_run_name="watch {as_of}", validate_parameters=False)
+@flow(name="watch", flow_run_name=run_name, validate_parameters=False)
 def watch_flow(project: str, as_of: str | None = None, home: str | None = None) -> dict[str, Any]:
     """Look at the champion; where its score has drifted for long enough, have it retrained, once.
 

@@ -66,7 +66,7 @@ class Watcher:
         start = as_of - timedelta(days=spec.drift.window_days)
         window = self._scored(self._log.read(start=start, end=as_of), champion)
         drift = judge(window, profile, spec.drift, model=spec.name, digest=digest, start=start, end=as_of)
-        labels = self._platform.landing.read(spec.label.table, as_of=as_of)
+        labels = self._labels(since=start, as_of=as_of)
         performance = measure(
             window,
             labels,
@@ -81,6 +81,12 @@ class Watcher:
         self._history.add(drift)
         reports = self._history.of(digest)
         return Watched(drift=drift, performance=performance, event=event(reports, days=spec.drift.persistence_days))
+
+    def _labels(self, *, since: datetime, as_of: datetime) -> pd.DataFrame:
+        """Give the labels that can belong to predictions since a moment: none is known before it is predicted."""
+        spec = self._platform.spec
+        labels = self._platform.landing.read(spec.label.table, as_of=as_of)
+        return labels[labels[spec.source.tables[spec.label.table].known_time] >= since]
 
     def window(self, *, as_of: datetime) -> pd.DataFrame:
         """Give the served rows of the window that ends at `as_of`, scored by the champion."""

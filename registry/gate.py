@@ -164,7 +164,7 @@ def _enough_blocks(blocks: int, gate: GateSpec) -> _Finding:
 
 def _beats_constant(gain: Gain, metric: str) -> _Finding:
     failed = gain.mean <= 0
-    return _judged("beats_constant", gain, 0.0, f"{metric} gain over the constant base rate", failed=failed)
+    return _judged("beats_constant", gain, 0.0, f"{_plain(metric)} gain over the constant base rate", failed=failed)
 
 
 def _better(gain: Gain, gate: GateSpec) -> _Finding:
@@ -178,18 +178,22 @@ def _better(gain: Gain, gate: GateSpec) -> _Finding:
         required=gate.min_lift,
         low=gain.low,
         high=gain.high,
-        detail=f"mean {gate.metric} gain over the champion {gain.mean:+.5f}, {needed} needed",
+        detail=f"mean {_plain(gate.metric)} gain over the champion {gain.mean:+.5f}, {needed} needed",
     )
     return _Finding(check=check)
 
 
+def _plain(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
 def _not_worse(gain: Gain, gate: GateSpec) -> _Finding:
-    title = f"{gate.metric} gain over the champion"
+    title = f"{_plain(gate.metric)} gain over the champion"
     return _judged("not_worse", gain, -gate.margin, title, failed=gain.high < -gate.margin, closed=True)
 
 
 def _proven(gain: Gain, gate: GateSpec) -> _Finding:
-    title = f"{gate.metric} gain over the champion"
+    title = f"{_plain(gate.metric)} gain over the champion"
     return _judged("proven_better", gain, gate.min_lift, title, failed=gain.high < gate.min_lift)
 
 

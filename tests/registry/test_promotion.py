@@ -67,7 +67,7 @@ def test_a_held_challenger_is_not_promoted(ledger, judge, month, better):
 @pytest.mark.parametrize("epoch", [0, 2], ids=["an older champion", "one that never was"])
 def test_a_verdict_against_another_champion_is_out_of_date(ledger, verdict_for, crown, epoch):
     crown("a")
-    with pytest.raises(Conflict, match="judge again against the new champion"):
+    with pytest.raises(Conflict, match="Judge again against the new champion"):
         promote(ledger, verdict_for(epoch, "b"), version="2", digest="b" * 64, actor="ann", reason="x", now=NOW)
 
 
@@ -117,7 +117,7 @@ def test_there_is_no_way_back_from_the_first_champion(ledger, crown):
     with pytest.raises(NotPromotable, match="stands at epoch 0"):
         back(ledger)
     crown("a")
-    with pytest.raises(NotPromotable, match="promote a second champion first"):
+    with pytest.raises(NotPromotable, match=r"(?i)promote a second champion first"):
         back(ledger)
 
 

@@ -13,6 +13,8 @@ from baton.flows.programs import Program
 from baton.settings import Settings
 
 LOOK_SECONDS = 0.5
+# Without it MLflow opens as its tool for language models.
+MLFLOW_FOR_MODELS = "workflowType=machine_learning"
 
 
 def serve(project: Path, *, home: Path | None, port: int | None) -> None:
@@ -48,7 +50,7 @@ def up(project: Path, *, home: Path | None, detach: bool, ports: dict[str, int])
     output.line(f"starting {', '.join(program.name for program in programs)}; logs are in {folder}")
 
     def ready(program: Program, seconds: float) -> None:
-        output.line(f"  {program.name:<8} {_page(program, baton.spec.name):<52} ready in {seconds:.0f} s")
+        output.line(f"  {program.name:<8} {_page(program, baton.spec.name):<72} ready in {seconds:.0f} s")
 
     if detach:
         start_detached(folder, programs, on_ready=ready)
@@ -73,8 +75,8 @@ def down(*, home: Path | None) -> None:
 def _page(program: Program, model: str) -> str:
     """Give the page of a server that a person wants to open."""
     pages = {
-        "mlflow": f"{program.url}/#/models/{model}",
-        "prefect": f"{program.url}/deployments",
+        "mlflow": f"{program.url}/#/models/{model}?{MLFLOW_FOR_MODELS}",
+        "prefect": f"{program.url}/runs",
         "runner": program.url,
         "service": f"{program.url}/v1/models/{model}",
     }

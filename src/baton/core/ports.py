@@ -49,6 +49,9 @@ class Ledger(Protocol):
 class Registry(Protocol):
     """Runs, versions and aliases of models, for people to look at."""
 
+    def prepare(self) -> None:
+        """Make ready what the first use would wait for, such as an empty database."""
+
     def find(self, model: str, *, key: str) -> str | None:
         """Give the version registered under a run key, or None."""
 

@@ -17,6 +17,9 @@ class MemoryRegistry:
         self.tags: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self._aliases: dict[str, dict[str, str]] = defaultdict(dict)
 
+    def prepare(self) -> None:
+        """Nothing to make ready."""
+
     def find(self, model: str, *, key: str) -> str | None:
         """Give the version registered under a run key, or None."""
         return next((version for (name, version), run in self.runs.items() if (name, run.key) == (model, key)), None)
