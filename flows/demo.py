@@ -39,6 +39,8 @@ FIRST_MONTH = 4
 # In the fast telling the first champion serves the month in which its score drifts most.
 FAST_MONTH = 9
 SHORT_MEMORY_DAYS = 7
+# Between the quarters, a retraining is what drift asks for.
+QUARTERS = (7, 10)
 # The prediction log is read back every day of the replay, so it is written at once.
 LOG_SECONDS = 0.05
 
@@ -50,6 +52,8 @@ class Demo:
         self.platform = platform(PROJECT, home=home)
         self._teller = teller
         self._months = [FAST_MONTH] if fast else list(range(FIRST_MONTH, 13))
+        # The fast telling is about the alarm alone.
+        self._scheduled = () if fast else QUARTERS
         self._port = port or self.platform.spec.serving.port
         self._told: list[Month] = []
         self._timings: list[Timing] = []
@@ -93,8 +97,7 @@ class Demo:
             landing_run.read(self.platform)
             warm.join()
             step.done(f"{service.url} is up, and waits for a champion")
-        # The fast telling is about the alarm alone.
-        return Replay(self.platform, client, scheduled=len(self._months) > 1)
+        return Replay(self.platform, client, scheduled=self._scheduled)
 
     def _first_champion(self, replay: Replay) -> None:
         as_of = replay.midnight(date(YEAR, FIRST_MONTH, 1))

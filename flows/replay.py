@@ -8,7 +8,7 @@ challenger is trained on what was known then.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -54,9 +54,15 @@ class Diary:
 
 
 class Replay:
-    """A project's past, lived through month by month against a running service."""
+    """A project's past, lived through month by month against a running service.
 
-    def __init__(self, platform: Platform, client: PredictionClient, *, scheduled: bool = True) -> None:
+    `scheduled` are the months on whose first day a challenger is trained
+    without being asked for.
+    """
+
+    def __init__(
+        self, platform: Platform, client: PredictionClient, *, scheduled: Collection[int] = range(1, 13)
+    ) -> None:
         self.platform = platform
         self.client = client
         self.callers = Callers(client, platform.spec)
@@ -135,7 +141,7 @@ class Replay:
     def _day(self, day: date, asked: pd.DataFrame, parts: Step) -> None:
         moments = asked["moment"]
         today = asked[(moments >= self.midnight(day)) & (moments < self.midnight(day + timedelta(days=1)))]
-        if self._scheduled and self._is_due(day):
+        if self._is_due(day):
             outcome = self.retrain_under_fire(SCHEDULE, today.head(1), as_of=self.midnight(day))
             parts.say(f"{day:%-d %B}: {_told(outcome)}")
         watched = live_day(self, day, today)
@@ -143,8 +149,8 @@ class Replay:
         self._answer(watched, day, today, parts)
 
     def _is_due(self, day: date) -> bool:
-        """Whether the monthly retraining falls on a day; on the first champion's own it is done already."""
-        if day.day != 1:
+        """Whether a scheduled retraining falls on a day; on the first champion's own it is done already."""
+        if day.day != 1 or day.month not in self._scheduled:
             return False
         head = self.platform.ledger.head(self.platform.spec.name)
         return head is not None and head.at < self.midnight(day)

@@ -67,7 +67,9 @@ def test_the_alarm_starts_one_retraining_whose_champion_takes_over(
     promoted = [event for event in told_story["events"] if event["kind"] == "promoted"]
     assert len(drifted) >= 1
     assert len(promoted) == 2, "the first champion, and the one that drift called for"
+    assert "drift" in promoted[1]["line"]
     assert told_story["service"]["swaps"] == 1
+    assert [day["version"] for day in told_story["days"]] == sorted(day["version"] for day in told_story["days"])
     assert {day["version"] for day in told_story["days"]} == {"1", "3"}
     (month,) = told_story["months"]
     assert month["auc_retrained"] > month["auc_stale"]
@@ -82,7 +84,14 @@ def test_nothing_is_left_running(told: subprocess.CompletedProcess[str], home: P
         assert str(home).encode() not in environment
 
 
-@pytest.mark.parametrize("seconds", [6, 14, 22], ids=["while it begins", "while it trains", "while it serves"])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(8, marks=pytest.mark.long, id="while it begins"),
+        pytest.param(18, marks=pytest.mark.long, id="while it trains"),
+        pytest.param(30, id="while it serves"),
+    ],
+)
 def test_killed_and_told_again_it_completes(told: subprocess.CompletedProcess[str], home: Path, seconds: int) -> None:
     before, port = story(home), free_port()
     command = [str(BATON), "demo", "--fast", "--home", str(home), "--port", str(port)]
