@@ -65,9 +65,9 @@ def known(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> pd.DataFr
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Order rows by prediction moment and id; a snapshot is ordered already, and sorting a year takes a second."""
-    later = frame["moment"].diff().dt.total_seconds().to_numpy()[1:]
-    tied_in_order = (frame["id"].to_numpy()[1:] >= frame["id"].to_numpy()[:-1]) | (later > 0)
-    if (later >= 0).all() and tied_in_order.all():
+    moments, ids = frame["moment"].to_numpy(dtype="datetime64[ns]"), frame["id"].to_numpy()
+    tied = moments[1:] == moments[:-1]
+    if ((moments[1:] > moments[:-1]) | (tied & (ids[1:] >= ids[:-1]))).all():
         return frame
     return frame.sort_values(["moment", "id"], kind="stable")
 
