@@ -43,7 +43,11 @@ def refresh(
     spec: ModelSpec, landing: Landing, definitions: Definitions, store: FeatureStore, *, as_of: datetime
 ) -> None:
     """Compute every view from what has landed before `as_of`, and publish it."""
-    store.publish(definitions.views(_landed(spec, landing, as_of=as_of), as_of=as_of))
+    tables = _landed(spec, landing, as_of=as_of)
+    if tables[spec.label.table].empty:
+        # Views of nothing must not take the place of what is published.
+        raise _nothing_known(spec, as_of=as_of)
+    store.publish(definitions.views(tables, as_of=as_of))
 
 
 def freeze(
@@ -83,11 +87,7 @@ def freeze(
         (rows[spec.prediction.moment] < as_of) & (True if start is None else rows[spec.prediction.moment] >= start)
     ]
     if rows.empty:
-        raise EmptyWindow(
-            what="no row to freeze",
-            why=f"no label of {spec.label.table} was known before {as_of:%Y-%m-%d %H:%M %Z}",
-            fix="choose a later --as-of or land more data",
-        )
+        raise _nothing_known(spec, as_of=as_of)
     frame = _featured(spec, rows, store, extra=["label", "label_known"])
     audit_join(frame, spec, tables, definitions)
     snapshot = _store(frame, folder, as_of=as_of)
@@ -221,6 +221,14 @@ def _landed(spec: ModelSpec, landing: Landing, *, as_of: datetime) -> dict[str, 
             fix="ingest a later --as-of",
         )
     return tables
+
+
+def _nothing_known(spec: ModelSpec, *, as_of: datetime) -> EmptyWindow:
+    return EmptyWindow(
+        what="no row to freeze",
+        why=f"no label of {spec.label.table} was known before {as_of:%Y-%m-%d %H:%M %Z}",
+        fix="choose a later --as-of or land more data",
+    )
 
 
 def _labelled(spec: ModelSpec, tables: Mapping[str, pd.DataFrame], definitions: Definitions) -> pd.DataFrame:

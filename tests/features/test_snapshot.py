@@ -123,7 +123,7 @@ def test_a_changed_byte_is_found(flights, landed, tmp_path):
     with pytest.raises(IntegrityBroken, match="has other bytes"):
         frame(snapshot)
     snapshot.path.unlink()
-    with pytest.raises(IntegrityBroken, match="freeze it again"):
+    with pytest.raises(IntegrityBroken, match="Freeze it again"):
         frame(snapshot)
 
 
