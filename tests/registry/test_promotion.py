@@ -59,7 +59,7 @@ def test_one_verdict_does_not_promote_two_bundles(ledger, verdict_for):
 
 def test_a_held_challenger_is_not_promoted(ledger, judge, month, better):
     verdict = judge(month, better, better)
-    with pytest.raises(NotPromotable, match=r"is HOLD: mean log_loss gain"):
+    with pytest.raises(NotPromotable, match=r"is HOLD: mean log loss gain"):
         promote(ledger, verdict, version="1", digest="a" * 64, actor="ann", reason="please", now=NOW)
     assert ledger.verdict(verdict.id) is None
 
