@@ -92,7 +92,7 @@ def monthly_auc(home: Path) -> list[dict[str, object]]:
     first = open_contents(baton.bundles / history[0].digest)
     months = []
     for start, until in zip(MOMENTS, [*MOMENTS[1:], END], strict=True):
-        part = rows[(rows["prediction_time"] >= start) & (rows["prediction_time"] < until)]
+        part = rows[(rows["moment"] >= start) & (rows["moment"] < until)]
         in_force = next(entry for entry in reversed(history) if entry.at <= start)
         champion = open_contents(baton.bundles / in_force.digest)
         months.append(
@@ -123,6 +123,7 @@ def main() -> None:
         for repeat in range(REPEATS):
             for kind in ("bare", "flows"):
                 walls[kind].append(timed(kind, Path(folder) / f"{kind}-{repeat}"))
+                print(f"{kind}: {walls[kind][-1]:.1f} s", file=sys.stderr, flush=True)
         months = monthly_auc(Path(folder) / "flows-0")
     bare_s, flows_s = (statistics.median(walls[kind]) for kind in ("bare", "flows"))
     total = {
