@@ -6,7 +6,6 @@ The key is the digest of (data, code, configuration, moment): law 7.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +16,7 @@ import baton
 from baton.core.digest import canonical_json, digest_of, digest_of_file
 from baton.core.evaluation import Evaluation, Measure, Slice
 from baton.core.verdict import Verdict, verdict_from_json
+from baton.features.durable import write_json
 
 if TYPE_CHECKING:
     from baton.compose import Platform
@@ -67,18 +67,7 @@ def code_digest(project: Path) -> str:
 
 def remember(platform: Platform, record: Record) -> None:
     """Write down how a run ended."""
-    write_record(_file(platform, record.key), record)
-
-
-def write_record(file: Path, content: object) -> None:
-    """Write a value as canonical JSON, at once or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(canonical_json(content))
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_json(_file(platform, record.key), record)
 
 
 def recall(platform: Platform, key: str) -> Record | None:

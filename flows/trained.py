@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from baton.core.errors import IntegrityBroken, SourceMissing
-from baton.flows.run_record import evaluation_from, write_record
+from baton.features.durable import write_json
+from baton.flows.run_record import evaluation_from
 from baton.flows.sealed_model import score
 from baton.flows.sealing import Learned, seal
 
@@ -65,7 +66,7 @@ def train(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, key: str, 
     learned = _learn(platform, spec, rows, parts, as_of=as_of)
     sealed = seal(platform, spec, snapshot, learned)
     made = {"bundle": sealed.bundle.digest, "twin": sealed.twin.digest, "rows": learned.refit.rows}
-    write_record(_file(platform, key), {**made, "evaluation": learned.evaluation})
+    write_json(_file(platform, key), {**made, "evaluation": learned.evaluation})
     fresh = _found(platform, key, parts)
     assert fresh is not None  # it has just been written
     return fresh
