@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ from baton.flows import landing_run
 from baton.flows.demo_folder import begin_anew, only_one
 from baton.flows.demo_report import publish
 from baton.flows.replay import Replay, month_flow
-from baton.flows.side_by_side import month_beside
+from baton.flows.side_by_side import month_beside, refused_beside
 from baton.flows.teller import Step, Teller
 from baton.monitoring.story import EventKind, Month, Story, Timing
+from baton.packaging.reader import open_contents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,9 @@ FIRST_MONTH = 4
 # In the fast telling the first champion serves the month in which its score drifts most.
 FAST_MONTH = 9
 SHORT_MEMORY_DAYS = 7
-# Between the quarters, a retraining is what drift asks for.
-QUARTERS = (7, 10)
+# Besides these months' first days, a retraining is what drift asks for. The
+# challenger of November is one that fresh data makes worse.
+SCHEDULED = (7, 10, 11)
 # The prediction log is read back every day of the replay, so it is written at once.
 LOG_SECONDS = 0.05
 
@@ -53,7 +55,7 @@ class Demo:
         self._teller = teller
         self._months = [FAST_MONTH] if fast else list(range(FIRST_MONTH, 13))
         # The fast telling is about the alarm alone.
-        self._scheduled = () if fast else QUARTERS
+        self._scheduled = () if fast else SCHEDULED
         self._port = port or self.platform.spec.serving.port
         self._told: list[Month] = []
         self._timings: list[Timing] = []
@@ -132,28 +134,48 @@ class Demo:
         days = (end - start).days
         with self._step(f"{start:%B}", parts=days) as step:
             asked = month_flow(replay, f"{start:%B %Y}", start, end, step)
-            told = self._beside(replay, stale, asked, start, end)
+            answered = replay.watcher.answered(start=replay.midnight(start), end=replay.midnight(end))
+            told = self._beside(replay, stale, asked, answered, start=start, end=end)
             self._told.append(told)
+            self._look_back(replay, asked, answered, start=start, end=end, step=step)
             step.done(
                 f"{told.rows:,} flights by version {told.version}: AUC {told.auc_retrained:.3f}, "
                 f"{told.auc_stale:.3f} never retrained; score PSI {told.score_psi or 0:.2f}"
             )
 
-    def _beside(self, replay: Replay, stale: Contents, asked: pd.DataFrame, start: date, end: date) -> Month:
-        first, last = replay.midnight(start), replay.midnight(end)
+    def _beside(
+        self, replay: Replay, stale: Contents, asked: pd.DataFrame, answered: pd.DataFrame, *, start: date, end: date
+    ) -> Month:
         return month_beside(
             self.platform,
             stale,
             asked,
-            replay.watcher.answered(start=first, end=last),
+            answered,
             label=f"{start:%b}",
-            as_of=last + timedelta(hours=self.platform.spec.label.wait_hours),
+            as_of=self._labelled(replay, end),
             psi=replay.diary.days[-1].psi,
         )
 
-    def _champion(self) -> Contents:
-        from baton.packaging.reader import open_contents
+    def _look_back(
+        self, replay: Replay, asked: pd.DataFrame, answered: pd.DataFrame, *, start: date, end: date, step: Step
+    ) -> None:
+        """Say what the challenger that was refused on the month's first day would have answered."""
+        first = replay.midnight(start)
+        for judged in replay.diary.verdicts:
+            verdict = judged.verdict
+            # The recipe of April's refusal is not the month's.
+            if verdict.judged_at != first or verdict.promotes or verdict.intent != "refresh":
+                continue
+            refused = open_contents(self.platform.bundles / verdict.challenger)
+            had, served = refused_beside(self.platform, refused, asked, answered, as_of=self._labelled(replay, end))
+            line = f"in hindsight: the challenger held back on {start:%-d %B} has AUC {had:.3f} on the month, served {served:.3f}"
+            step.say(line)
+            replay.diary.note(replay.midnight(end), EventKind.LOOKED_BACK, line, f"{had - served:+.3f}")
 
+    def _labelled(self, replay: Replay, end: date) -> datetime:
+        return replay.midnight(end) + timedelta(hours=self.platform.spec.label.wait_hours)
+
+    def _champion(self) -> Contents:
         head = self.platform.ledger.head(self.platform.spec.name)
         assert head is not None  # the first champion was promoted, or the telling ended
         return open_contents(self.platform.bundles / head.digest)

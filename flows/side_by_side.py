@@ -40,20 +40,13 @@ def month_beside(
         as_of: Labels known by then count.
         psi: Score PSI of the champion in force at the month's end.
     """
-    from baton.monitoring.labels import attach
     from baton.monitoring.performance import compare
 
     spec = platform.spec
-    stale_scores = dict(zip(asked["id"], score(stale, asked), strict=True))
-    labels = platform.landing.read(spec.label.table, as_of=as_of)
-    rows = attach(answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of).dropna(
-        subset=["label"]
-    )
-    rows = rows.assign(stale=rows["entity"].map(stale_scores)).rename(columns={"score": "retrained"})
+    rows = _answered_twice(platform, stale, asked, answered, as_of=as_of)
     zone = spec.prediction.timezone
     loss, ranking = (
-        compare(rows, score="retrained", against="stale", metric=metric, seed=spec.seed, zone=zone)
-        for metric in METRICS
+        compare(rows, score="served", against="other", metric=metric, seed=spec.seed, zone=zone) for metric in METRICS
     )
     return Month(
         label=label,
@@ -69,3 +62,28 @@ def month_beside(
         score_psi=psi,
         version=str(answered["version"].mode().iloc[0]),
     )
+
+
+def refused_beside(
+    platform: Platform, refused: Contents, asked: pd.DataFrame, answered: pd.DataFrame, *, as_of: datetime
+) -> tuple[float, float]:
+    """Give the AUC that a refused challenger would have had on a month, and the one of what was answered."""
+    from baton.training.losses import auc
+
+    rows = _answered_twice(platform, refused, asked, answered, as_of=as_of)
+    labels = rows["label"].to_numpy(dtype=float)
+    return auc(labels, rows["other"].to_numpy()), auc(labels, rows["served"].to_numpy())
+
+
+def _answered_twice(
+    platform: Platform, other: Contents, asked: pd.DataFrame, answered: pd.DataFrame, *, as_of: datetime
+) -> pd.DataFrame:
+    """Give the labelled answers of a month as `served`, beside another model's as `other`."""
+    from baton.monitoring.labels import attach
+
+    spec = platform.spec
+    scores = dict(zip(asked["id"], score(other, asked), strict=True))
+    labels = platform.landing.read(spec.label.table, as_of=as_of)
+    rows = attach(answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of)
+    rows = rows.dropna(subset=["label"]).rename(columns={"score": "served"})
+    return rows.assign(other=rows["entity"].map(scores))

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     REFUSED = "refused"
     ROLLED_BACK = "rolled back"
     SERVED = "served"
+    LOOKED_BACK = "looked back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

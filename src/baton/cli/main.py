@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 import warnings
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -249,6 +250,9 @@ def run() -> None:
 
     from baton.core.errors import BatonError
 
+    # asyncio turns Python's own handling of Ctrl-C into the cancelling of a
+    # task, which a vendor's coroutine may outlive; it leaves a handler of ours.
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         _invoke(sys.argv[1:] or ["--help"])
     except typer.Exit as ended:
@@ -282,6 +286,11 @@ def _invoke(words: list[str]) -> None:
     finally:
         # A pipe that was closed shows here at the latest, not while Python ends.
         sys.stdout.flush()
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _about_the_words(error: Exception) -> str:
