@@ -168,7 +168,7 @@ class Demo:
                 continue
             refused = open_contents(self.platform.bundles / verdict.challenger)
             had, served = refused_beside(self.platform, refused, asked, answered, as_of=self._labelled(replay, end))
-            line = f"in hindsight: the challenger held back on {start:%-d %B} has AUC {had:.3f} on the month, served {served:.3f}"
+            line = f"in hindsight: held back on {start:%-d %B}, the challenger has AUC {had:.3f}; served {served:.3f}"
             step.say(line)
             replay.diary.note(replay.midnight(end), EventKind.LOOKED_BACK, line, f"{had - served:+.3f}")
 
