@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from baton.compose import platform
 from baton.features import snapshot
-from baton.features.landing import Landing
-from baton.flows.challenge import vary
-from baton.testing.feature_store import MemoryFeatureStore
+from baton.flows import landing_run
+from baton.flows.challenge import freeze, vary
 from baton.training.fit import Fitted, fit, predict
 from baton.training.losses import auc, log_losses
 from baton.training.split import known
@@ -26,14 +26,12 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def rows(spec, year, definitions, tmp_path_factory) -> pd.DataFrame:
-    folder = tmp_path_factory.mktemp("year")
-    landing, store = Landing(folder / "landing", spec), MemoryFeatureStore(spec)
+def rows(spec, tmp_path_factory) -> pd.DataFrame:
+    """Freeze the year through the real landing zone and Feast."""
+    baton = platform(spec.folder, home=tmp_path_factory.mktemp("year"))
     as_of = ENDS[-1] + timedelta(days=2)
-    for batch in landing.pending(year, as_of=as_of).values():
-        landing.land(batch, batch.rows)
-    snapshot.refresh(spec, landing, definitions, store, as_of=as_of)
-    return snapshot.frame(snapshot.freeze(spec, landing, definitions, store, as_of=as_of, folder=folder))
+    landing_run.land(baton, landing_run.read(baton), as_of=as_of)
+    return snapshot.frame(freeze(baton, as_of=as_of))
 
 
 @pytest.fixture(scope="module")
