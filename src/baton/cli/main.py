@@ -7,17 +7,17 @@ traceback.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import signal
 import sys
 import warnings
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from baton.cli.endings import ended_in_one_line
 
 app = typer.Typer(
     name="baton",
@@ -27,12 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-MISUSE = 2
-INTERRUPTED = 130
-DEPENDENCY_DOWN = 4
-BROKEN_PIPE = 141
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Project = Annotated[Path, typer.Option("--project", "-p", help="Folder with model.yaml.")]
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for all state; BATON_HOME or .baton.")]
@@ -246,35 +240,8 @@ def moment(text: str | None) -> datetime:
 
 def run() -> None:
     """Run the command line: every error ends as one line and a documented exit code."""
-    from typer.exceptions import TyperException
-
-    from baton.core.errors import BatonError
-
-    # asyncio turns Python's own handling of Ctrl-C into the cancelling of a
-    # task, which a vendor's coroutine may outlive; it leaves a handler of ours.
-    signal.signal(signal.SIGINT, _interrupt)
-    try:
-        _invoke(sys.argv[1:] or ["--help"])
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
-    except BatonError as error:
-        _end(error, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; what was finished is kept\n")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe went away; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
-    except OSError as error:
-        _end(error, _about_the_machine(error), DEPENDENCY_DOWN)
-    except TyperException as error:
-        _end(error, _about_the_words(error), MISUSE)
-    except Exception as error:  # noqa: BLE001 - the last resort of a command line
-        beneath = _full_disk_beneath(error)
-        if beneath:
-            _end(error, _about_the_machine(beneath), DEPENDENCY_DOWN)
-        _end(error, f"unexpected {type(error).__name__}: {error}. Run baton --debug for the traceback.", 1)
+    words = sys.argv[1:] or ["--help"]
+    ended_in_one_line(lambda: _invoke(words))
 
 
 def _invoke(words: list[str]) -> None:
@@ -286,44 +253,3 @@ def _invoke(words: list[str]) -> None:
     finally:
         # A pipe that was closed shows here at the latest, not while Python ends.
         sys.stdout.flush()
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    del number, frame
-    raise KeyboardInterrupt
-
-
-def _about_the_words(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    message = getattr(error, "format_message", error.__str__)().rstrip(".")
-    stop = "" if message.endswith("?") else "."
-    return f"{message}{stop} See {context.command_path if context else 'baton'} --help."
-
-
-def _full_disk_beneath(error: BaseException | None) -> OSError | None:
-    """Find the full disk that a vendor has wrapped into an error of its own."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _about_the_machine(error: OSError) -> str:
-    place = f" at {error.filename}" if error.filename else ""
-    if error.errno in FULL:
-        return f"the disk is full{place}: {error.strerror}. Free some space and run the same command again."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission{place}: {error.strerror}. Pass --home with a folder you may write."
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"a file is in the way{place}: {error.strerror}. Move it, or pass --home with another folder."
-    return f"the machine refused{place}: {error.strerror or error}. Mend that and run the same command again."
-
-
-def _end(error: BaseException, line: str, code: int) -> None:
-    if os.environ.get("BATON_DEBUG"):
-        import traceback
-
-        traceback.print_exception(error)
-    sys.stderr.write("error: " + " ".join(line.split()) + "\n")
-    sys.exit(code)
