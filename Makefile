@@ -32,7 +32,7 @@ $(LOCAL_UV): config/bootstrap.txt
 $(SYNCED): uv.lock pyproject.toml $(filter $(LOCAL_UV),$(UV))
 	@echo "installing packages from uv.lock into .venv/"
 	@# Compiled once here, since every process would compile every vendor again.
-	@$(UV) sync --quiet --locked --all-extras --compile-bytecode --python $(PYTHON)
+	@$(UV) sync --quiet --locked --all-extras --no-extra torch --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 .PHONY: setup
@@ -62,6 +62,12 @@ test: setup browser ## Run the tests, but for the long ones
 .PHONY: test-long
 test-long: setup browser ## Run the tests that take minutes
 	@$(BIN)/pytest -m long
+	@$(MAKE) --no-print-directory test-torch
+
+.PHONY: test-torch
+test-torch: $(filter $(LOCAL_UV),$(UV)) ## Run the tests of the torch trainer in an environment of their own
+	@UV_PROJECT_ENVIRONMENT=.venv-torch $(UV) sync --quiet --locked --extra pipeline --extra serving --extra torch --python $(PYTHON)
+	@.venv-torch/bin/pytest -m torch
 
 .PHONY: format
 format: setup ## Format the code and mend what lint can mend
@@ -92,3 +98,16 @@ bench-batching: setup ## Compare batching with plain BentoML and FastAPI (JSON=1
 .PHONY: clean
 clean: ## Remove state and caches, keep packages
 	@rm -rf .baton .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+.PHONY: bench-gate bench-sequence bench-slices bench-ledger
+bench-gate: setup ## Simulate the gate: false promotions, power, clustered rows (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/gate.py
+
+bench-sequence: setup ## Simulate thirty retrainings in a row (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/sequence.py
+
+bench-slices: setup ## Simulate slices that drop and slices that do not (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/slices.py
+
+bench-ledger: setup ## Write the ledger from many processes that are killed and stopped, and check its history (JSON=1)
+	@JSON=$(JSON) $(BIN)/python bench/ledger.py

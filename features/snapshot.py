@@ -21,6 +21,7 @@ import pandas as pd
 
 from baton.core.digest import digest_of_file, digest_of_frame
 from baton.core.errors import DataRefused, EmptyWindow, IntegrityBroken, SourceMissing, listed
+from baton.core.label_codes import label_codes
 from baton.core.snapshot import Snapshot
 from baton.core.spec import ModelSpec
 from baton.features.durable import write_json, write_parquet
@@ -247,7 +248,7 @@ def _labelled(spec: ModelSpec, tables: Mapping[str, pd.DataFrame], definitions: 
     place = pd.Index(newest[spec.prediction.id]).get_indexer(pd.Index(rows[spec.prediction.id]))
     found = newest.iloc[place[place >= 0]]
     labelled: pd.DataFrame = rows[place >= 0].copy()
-    labelled["label"] = found[spec.label.column].to_numpy(np.float64)
+    labelled["label"] = label_codes(found[spec.label.column], spec.label.classes).to_numpy(np.float64)
     labelled["label_known"] = found[source.known_time].array
     return labelled
 

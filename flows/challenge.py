@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,18 +19,23 @@ import numpy as np
 from baton.core.release import Release
 from baton.core.run import Run
 from baton.core.spec import ModelSpec, spec_from
+from baton.flows.model_testing import rows_seen, tests_of
+from baton.flows.provenance import provenance
 from baton.flows.run_record import code_digest
 from baton.flows.sealed_model import facts, recipe, score
+from baton.registry.arguments import Arguments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from baton.compose import Platform
+    from baton.core.lease import Lease
     from baton.core.ledger_entry import LedgerEntry
     from baton.core.snapshot import Snapshot
     from baton.core.verdict import Verdict
     from baton.flows.trained import Trained
     from baton.packaging.reader import Contents
+    from baton.registry.reconcile import Reconciled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +74,16 @@ def freeze(platform: Platform, *, as_of: datetime) -> Snapshot:
     )
 
 
-def judge(platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datetime) -> Judgement:
+def judge(
+    platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datetime, now: datetime | None = None
+) -> Judgement:
     """Compare the challenger's twin with the champion on the same days.
 
     `refresh` is for the champion's own recipe on newer data; another recipe
     has to be proven better, whatever model.yaml says.
     """
-    from baton.registry.gate import decide
+    from baton.registry.evidence import judge as judge_by
+    from baton.validation.slices import slice_masks
 
     head = platform.ledger.head(spec.name)
     if head and head.digest == trained.bundle.digest and head.at == as_of:
@@ -84,9 +93,12 @@ def judge(platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datet
             return Judgement(verdict=kept, champion_scores=None)
     champion = rival(platform, spec, head, holdout_start=trained.holdout_start) if head else None
     same = champion is not None and facts(champion)["recipe"] == recipe(spec)
+    known, shared = rows_seen(platform, spec, trained, champion)
     scores = score(champion, trained.holdout) if champion else None
-    verdict = decide(
-        spec.gate if same or champion is None else spec.gate.model_copy(update={"intent": "replace"}),
+    arguments = Arguments(
+        gate=spec.gate if same or champion is None else spec.gate.model_copy(update={"intent": "replace"}),
+        slicing=spec.tests.slices,
+        task=spec.task,
         model=spec.name,
         labels=trained.labels,
         blocks=trained.holdout["block"].to_numpy(),
@@ -96,14 +108,21 @@ def judge(platform: Platform, spec: ModelSpec, trained: Trained, *, as_of: datet
         champion=head.digest if head else None,
         champion_scores=scores,
         champion_trained_until=datetime.fromisoformat(facts(champion)["trained_until"]) if champion else None,
-        baseline_scores=facts(trained.twin)["base_rate"],
+        baselines={**trained.baselines, "constant": _constant(trained)},
+        slices=slice_masks(spec.tests.slices, trained.holdout, spec.features.text) if champion else {},
+        tests=tests_of(platform, spec, trained, known=known, rival=champion, served=head.digest if head else None),
         epoch=head.epoch if head else 0,
         holdout=trained.evaluation.holdout,
         holdout_start=trained.holdout_start,
-        seed=spec.seed,
-        now=as_of,
+        shared_rows=shared,
+        now=now or as_of,
     )
-    return Judgement(verdict=verdict, champion_scores=scores)
+    return Judgement(verdict=judge_by(platform.evidence, arguments), champion_scores=scores)
+
+
+def _constant(trained: Trained) -> NDArray[np.float64]:
+    """Give the constant baseline as what it is: one number, or one for each class."""
+    return np.asarray(trained.baselines["constant"][0])
 
 
 def register(
@@ -128,12 +147,18 @@ def register(
         evaluation=trained.evaluation,
         verdict=judgement.verdict,
         bundle=trained.bundle,
-        parameters={"trainer": spec.training.trainer, **spec.training.parameters, **_window(spec)},
+        parameters={
+            "trainer": spec.training.trainer,
+            **spec.training.parameters,
+            **trained.tuned,
+            **_window(spec),
+        },
         tags={
             "baton.trigger": trigger,
             "baton.code": code_digest(spec.folder),
             "baton.config": spec.digest,
             "baton.question": spec.question,
+            **provenance(spec.folder),
         },
         figures=draw_figures(
             platform.folder / "figures" / key[:16],
@@ -142,6 +167,8 @@ def register(
             champion=judgement.champion_scores,
             evaluation=trained.evaluation,
             verdict=judgement.verdict,
+            task=spec.task,
+            classes=spec.label.classes,
         ),
     )
     version = platform.registry.register(spec.name, run)
@@ -158,32 +185,89 @@ def settle(
     reason: str,
     now: datetime,
     actor: str = "baton",
+    override: str | None = None,
+    lease: Lease | None = None,
 ) -> LedgerEntry | None:
-    """Promote on a verdict of PROMOTE, then bring alias and release pointer in line; None where nothing moved."""
+    """Promote on a verdict of PROMOTE, or for the reason of an override, and show it; None where nothing moved."""
     from baton.registry.promotion import promote
 
-    if not verdict.promotes:
+    if not verdict.promotes and override is None:
         return None
     entry = promote(
-        platform.ledger, verdict, version=version, digest=verdict.challenger, actor=actor, reason=reason, now=now
+        platform.ledger,
+        verdict,
+        version=version,
+        digest=verdict.challenger,
+        actor=actor,
+        reason=reason,
+        now=now,
+        override=override,
+        lease=lease,
     )
     project(platform, spec)
     return entry
 
 
-def project(platform: Platform, spec: ModelSpec) -> Release | None:
-    """Make MLflow's aliases and the release pointer equal the ledger's head; safe at any time, by anyone."""
-    from baton.registry.promotion import reconcile
+def project(platform: Platform, spec: ModelSpec) -> Reconciled:
+    """Make serving, ledger and MLflow's aliases say the same; safe at any time, by anyone.
+
+    What a person has moved in MLflow is adopted where it may be served, and
+    put back with the reason where not.
+    """
+    from baton.registry.reconcile import reconcile
+
+    # Serving first: callers need the champion, people can wait for the alias.
+    release(platform, spec)
+    done = reconcile(
+        spec.name,
+        platform.ledger,
+        platform.registry,
+        usable=partial(_usable, platform),
+        now=datetime.now(timezone.utc),
+        policy=spec.gate.moved_alias,
+    )
+    if done.adopted is not None:
+        release(platform, spec)
+    return done
+
+
+def foresee(platform: Platform, spec: ModelSpec) -> Reconciled:
+    """Say what `project` would do to ledger and aliases, and do nothing."""
+    from baton.registry.reconcile import foresee as foreseen
+
+    return foreseen(
+        spec.name,
+        platform.ledger,
+        platform.registry,
+        usable=partial(_usable, platform),
+        now=datetime.now(timezone.utc),
+        policy=spec.gate.moved_alias,
+    )
+
+
+def release(platform: Platform, spec: ModelSpec) -> Release | None:
+    """Point serving at the ledger's head; None where there is no champion yet."""
     from baton.serving.release_file import write_release
 
     head = platform.ledger.head(spec.name)
     if head is None:
         return None
-    release = Release(model=spec.name, epoch=head.epoch, version=head.version, champion=head.digest)
-    # Serving first: callers need the champion, people can wait for the alias.
-    write_release(platform.folder, release)
-    reconcile(spec.name, platform.ledger, platform.registry)
-    return release
+    champion = Release(model=spec.name, epoch=head.epoch, version=head.version, champion=head.digest)
+    write_release(platform.folder, champion)
+    return champion
+
+
+def _usable(platform: Platform, digest: str) -> object:
+    from baton.packaging.reader import open_contents
+
+    return open_contents(platform.bundles / digest)
+
+
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """Give the tags by which MLflow shows a version's verdict."""
+    from baton.registry.mlflow_run import tags_of_verdict
+
+    return tags_of_verdict(verdict)
 
 
 def rival(platform: Platform, spec: ModelSpec, head: LedgerEntry, *, holdout_start: datetime) -> Contents:

@@ -54,16 +54,16 @@ def publish(replay: Replay, *, months: Sequence[Month], timings: Sequence[Timing
 def _evidently(replay: Replay, report: DriftReport) -> Path:
     from baton.features.snapshot import find, frame
     from baton.monitoring.evidently_report import render
-    from baton.monitoring.prediction_window import features_of
+    from baton.monitoring.prediction_window import judged_columns, with_answers
 
     baton = replay.platform
     champion = replay.watcher.champion()
     rows = frame(find(baton.snapshots, facts(champion)["snapshot"]))
     sample = rows.sample(min(REFERENCE_ROWS, len(rows)), random_state=baton.spec.seed)
     names = list(baton.spec.features.names)
-    reference = sample[names].assign(score=score(champion, sample))
+    reference = with_answers(sample[names], score(champion, sample), classes=champion.bundle.classes)
     window = replay.watcher.window(as_of=report.end)
-    current = features_of(window)[names].assign(score=window["score"].to_numpy())
+    current = judged_columns(window)
     return render(reference, current, report, path=baton.reports / "drift.html")
 
 

@@ -1,4 +1,4 @@
-"""The process that runs what is due: registers the deployments, ties drift to retraining, and waits for work.
+"""The process that runs what is due: registers the deployments, ties drift to retraining, reconciles, and waits.
 
 Started by `baton up` as `python -m baton.flows.deployments --project FOLDER`,
 with `PREFECT_API_URL` set. Each run is a process of its own.
@@ -17,10 +17,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from baton.compose import platform
 from baton.core.errors import BatonError, DependencyDown, SourceMissing
 from baton.core.spec import ModelSpec, load_spec
 from baton.flows.prefect_server import ensure_automation, orphans_crashed
 from baton.flows.programs import HOST, RUNNER_PORT
+from baton.flows.reconciling import in_background
 
 RETRAIN = "baton.flows.retrain:retrain_flow"
 WATCH = "baton.flows.watch:watch_flow"
@@ -56,7 +58,12 @@ def serve(project: Path, *, port: int, retrain: str = RETRAIN, watch: str = WATC
         orphans_crashed(deployment_id)
     ensure_automation(retraining, spec.name)
     _answer_health(runner, port)
-    asyncio.run(runner.start())
+    # Beside the runs, what people do in MLflow: a champion moved there is served within seconds.
+    stop = in_background(platform(project))
+    try:
+        asyncio.run(runner.start())
+    finally:
+        stop.set()
 
 
 def register(runner: Any, spec: ModelSpec, *, retrain: str, watch: str) -> tuple[str, str]:

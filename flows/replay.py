@@ -166,7 +166,7 @@ class Replay:
             parts.say(f"{day:%-d %B}: ALARM, {alarm}")
         asked = Trigger(model=drift.model, key=drift.key, reason=DRIFT, as_of=as_of)
         # The same alarm is seen every day; most days there is nothing to start.
-        if self._triggers.foresee(asked, now=as_of, cooldown=self._cooldown) is Claim.TAKEN:
+        if self._triggers.foresee(asked, cooldown=self._cooldown) is Claim.TAKEN:
             trigger = f"{DRIFT}: {alarm}"
             outcome = self.retrain_under_fire(trigger, today.tail(1), as_of=as_of, key=drift.key)
             parts.say(f"{day:%-d %B}: {_told(outcome)}")

@@ -7,6 +7,7 @@ this module is about to run a flow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,18 @@ from prefect.cache_policies import NO_CACHE
 
 from baton.compose import Platform, platform
 from baton.core.digest import digest_of
+from baton.core.errors import Conflict, Fenced
 from baton.flows import challenge, trained
 from baton.flows.run_record import Record, recall, remember, run_key
 from baton.flows.triggers import Claim, Trigger, Triggers
+from baton.registry.lease import Held, hold
+from baton.registry.projection import this_process
 from baton.registry.verdict_text import verdict_markdown
 
 SCHEDULE = "schedule"
 DRIFT = "drift"
+# Times that a challenger is judged anew because somebody else was promoted meanwhile.
+REJUDGED = 3
 
 # Steps pass frames and models in memory, so nothing is cached or persisted.
 IN_MEMORY: Mapping[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -86,13 +92,29 @@ def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
 
 
 def _once(baton: Platform, asked: Trigger, *, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Answer a trigger under its lease: a run that died is taken over, and one that was paused comes too late."""
+    name = f"{asked.model}/retrain/{asked.key[:16]}"
+    with ExitStack() as while_held:
+        try:
+            held = while_held.enter_context(hold(baton.ledger.leases, name, this_process()))
+        except Conflict:
+            return {"claim": Claim.RUNNING.value, "trigger": asked.reason}
+        return _answered(baton, asked, held, overrides=overrides)
+
+
+def _answered(
+    baton: Platform, asked: Trigger, held: Held, *, overrides: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     triggers = Triggers(baton.folder / "triggers.db")
     days = baton.spec.retraining.cooldown_days if asked.reason.startswith(DRIFT) else 0
     claim = triggers.claim(asked, now=datetime.now(timezone.utc), cooldown=timedelta(days=days))
     if claim is not Claim.TAKEN:
         return {"claim": claim.value, "trigger": asked.reason}
     try:
-        record = retrain(baton, as_of=asked.as_of, trigger=asked.reason, overrides=overrides)
+        record = retrain(baton, as_of=asked.as_of, trigger=asked.reason, overrides=overrides, held=held)
+    except Fenced:
+        # The trigger is its new holder's now.
+        raise
     except BaseException:
         triggers.release(asked)
         raise
@@ -109,7 +131,9 @@ def _once(baton: Platform, asked: Trigger, *, overrides: Mapping[str, Mapping[st
     }
 
 
-def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mapping[str, Mapping[str, Any]]) -> Record:
+def retrain(
+    baton: Platform, *, as_of: datetime, trigger: str, overrides: Mapping[str, Mapping[str, Any]], held: Held
+) -> Record:
     """Take one challenger from rows to ledger; a run that was finished before is recalled."""
     spec = challenge.vary(baton.spec, overrides) if overrides else baton.spec
     snapshot = freeze(baton, as_of=as_of)
@@ -118,19 +142,33 @@ def retrain(baton: Platform, *, as_of: datetime, trigger: str, overrides: Mappin
     if finished is not None:
         return finished
     challenger = train(baton, spec, snapshot, key=key, as_of=as_of)
-    judgement = judge(baton, spec, challenger, as_of=as_of)
-    version = register(
-        baton,
-        spec,
-        snapshot=snapshot,
-        trained=challenger,
-        judgement=judgement,
-        key=key,
-        trigger=trigger,
-        as_of=as_of,
-    )
-    verdict = judgement.verdict
-    entry = settle(baton, spec, verdict, version=version, reason=f"{trigger}: {verdict.reason}", now=as_of)
+    held.check()
+    for attempt in range(REJUDGED + 1):
+        judgement = judge(baton, spec, challenger, as_of=as_of)
+        version = register(
+            baton,
+            spec,
+            snapshot=snapshot,
+            trained=challenger,
+            judgement=judgement,
+            key=key,
+            trigger=trigger,
+            as_of=as_of,
+        )
+        verdict = judgement.verdict
+        if spec.gate.promotion == "by_hand":
+            entry = None
+            break
+        reason = f"{trigger}: {verdict.reason}"
+        try:
+            entry = settle(baton, spec, verdict, version=version, reason=reason, now=as_of, lease=held.lease)
+            break
+        except Fenced:
+            raise
+        except Conflict:
+            # Somebody was promoted meanwhile: what counts now is the new champion.
+            if attempt == REJUDGED:
+                raise
     record = Record(
         key=key,
         version=version,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from baton.core.spec import ModelSpec
 
 # The stages whose code decides what a model is; flows only order them.
-DECISIVE = ("core", "features", "training", "registry", "packaging")
+DECISIVE = ("core", "features", "validation", "training", "registry", "packaging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,9 @@ class Record:
 
 def run_key(spec: ModelSpec, snapshot: Snapshot, *, as_of: datetime) -> str:
     """Name a run by its data, its code, its configuration and its moment."""
-    return digest_of([snapshot.digest, code_digest(spec.folder), spec.digest, as_of])
+    from baton.training.trainer import trainer_code
+
+    return digest_of([snapshot.digest, code_digest(spec.folder), trainer_code(spec), spec.digest, as_of])
 
 
 @lru_cache(maxsize=8)

@@ -14,8 +14,11 @@ import numpy as np
 
 from baton.core.bundle import Bundle, Field
 from baton.flows.sealed_model import recipe
+from baton.validation.purity import row_prints, write_prints
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -23,25 +26,27 @@ if TYPE_CHECKING:
     from baton.core.evaluation import Evaluation
     from baton.core.snapshot import Snapshot
     from baton.core.spec import ModelSpec
+    from baton.training.baselines import Baseline
     from baton.training.fit import Fitted
 
 # The profile's comparable parts are months: shorter ones differ by weather alone.
 PART_DAYS = 28
-# Evaluated and golden rows of a bundle come from the holdout, evenly spread.
+# Golden requests come from the holdout.
 GOLDEN_ROWS = 24
-
-
 # A reference of this many rows, evenly spread, shows the same distribution as all.
 REFERENCE_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """A challenger's twin, measured on the holdout, and its refit on all rows."""
+    """A challenger's twin, trained on `train` and measured on the holdout, and its refit on all known rows."""
 
     twin: Fitted
     refit: Fitted
+    baselines: Mapping[str, Baseline]
+    tuned: Mapping[str, Any]
     evaluation: Evaluation
+    train: pd.DataFrame
     known: pd.DataFrame
     holdout: pd.DataFrame
 
@@ -61,7 +66,15 @@ def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learn
     twin = _seal(platform, spec, learned, learned.twin, reference=learned.holdout, facts={**seen, "part": "twin"})
     reference = learned.known.iloc[:: -(-len(learned.known) // REFERENCE_ROWS)]
     whole = {**seen, "part": "refit", "twin": twin.digest}
-    return Sealed(bundle=_seal(platform, spec, learned, learned.refit, reference=reference, facts=whole), twin=twin)
+    bundle = _seal(platform, spec, learned, learned.refit, reference=reference, facts=whole)
+    for sealed, rows in ((twin, learned.train), (bundle, learned.known)):
+        write_prints(training_rows(platform, sealed.digest), row_prints(rows, spec.features.names))
+    return Sealed(bundle=bundle, twin=twin)
+
+
+def training_rows(platform: Platform, bundle: str) -> Path:
+    """Where the hashes of a bundle's training rows are kept."""
+    return platform.folder / "training_rows" / f"{bundle}.parquet"
 
 
 def _seal(
@@ -76,25 +89,34 @@ def _seal(
     from baton.core.profile import profile
     from baton.packaging.seal import seal as seal_bundle
     from baton.training.fit import predict
+    from baton.validation.golden import golden_rows
 
     names = list(spec.features.names)
     holdout = learned.holdout[names]
-    scores = predict(fitted, reference).tolist()
+    scores = predict(fitted, reference)
     return seal_bundle(
         platform.folder,
         model=spec.name,
         model_digest=fitted.digest,
         pipeline=fitted.pipeline,
-        fields=_fields(spec, learned.known),
-        profile=profile(reference[names], scores, text=spec.features.text, parts=_parts(reference)),
+        fields=fields_of(spec, learned.known),
+        profile=profile(
+            reference[names], scores, text=spec.features.text, parts=_parts(reference), classes=fitted.classes
+        ),
         holdout=holdout,
-        golden=holdout.iloc[:: max(len(holdout) // GOLDEN_ROWS, 1)].head(GOLDEN_ROWS),
+        golden=holdout.iloc[
+            golden_rows(holdout, predict(fitted, learned.holdout), text=spec.features.text, count=GOLDEN_ROWS)
+        ],
+        task=spec.task,
+        classes=fitted.classes,
+        calibration=fitted.calibration,
         facts={
             **facts,
             "trained_from": fitted.trained_from,
             "trained_until": fitted.trained_until,
             "rows": fitted.rows,
             "base_rate": fitted.base_rate,
+            "parameters": fitted.parameters,
             "config": spec.digest,
             "recipe": recipe(spec),
             "metrics": {name: measure.value for name, measure in learned.evaluation.metrics.items()},
@@ -102,7 +124,8 @@ def _seal(
     )
 
 
-def _fields(spec: ModelSpec, rows: pd.DataFrame) -> tuple[Field, ...]:
+def fields_of(spec: ModelSpec, rows: pd.DataFrame) -> tuple[Field, ...]:
+    """Give the columns that the model takes, text with every value that it has met."""
     text = set(spec.features.text)
     return tuple(
         Field(name=name, kind="text", known=tuple(sorted(set(rows[name]) - {""})))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from baton.core.digest import finite
 from baton.flows.sealed_model import score
 from baton.monitoring.story import Month
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from baton.compose import Platform
-    from baton.monitoring.performance import Metric
+    from baton.core.policy import Metric
     from baton.packaging.reader import Contents
 
 METRICS: tuple[Metric, Metric] = ("log_loss", "auc")
@@ -80,10 +82,14 @@ def _answered_twice(
 ) -> pd.DataFrame:
     """Give the labelled answers of a month as `served`, beside another model's as `other`."""
     from baton.monitoring.labels import attach
+    from baton.monitoring.prediction_window import answers_of, with_answers
 
     spec = platform.spec
-    scores = dict(zip(asked["id"], score(other, asked), strict=True))
+    classes = spec.label.classes
     labels = platform.landing.read(spec.label.table, as_of=as_of)
-    rows = attach(answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of)
-    rows = rows.dropna(subset=["label"]).rename(columns={"score": "served"})
-    return rows.assign(other=rows["entity"].map(scores))
+    rows = attach(
+        answered, labels, key=spec.prediction.id, label=spec.label.column, as_of=as_of, classes=classes
+    ).dropna(subset=["label"])
+    rows = with_answers(rows, answers_of(rows, classes=classes), score="served", classes=classes)
+    scores = dict(zip(asked["id"], score(other, asked), strict=True))
+    return with_answers(rows, np.stack([scores[entity] for entity in rows["entity"]]), score="other", classes=classes)

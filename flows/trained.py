@@ -7,15 +7,16 @@ they have trained by the run's key.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baton.core.errors import IntegrityBroken, SourceMissing
-from baton.features.durable import write_json
+from baton.core.errors import IntegrityBroken, ParityFailed, SourceMissing
+from baton.features.durable import write_json, write_parquet
 from baton.flows.run_record import evaluation_from
 from baton.flows.sealed_model import score
 from baton.flows.sealing import Learned, seal
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A challenger: the bundle to serve, the twin to judge, and the twin's holdout with its scores there."""
+    """A challenger: the bundle to serve, the twin to judge, and the twin's holdout with everybody's scores there.
+
+    `tuned` are the parameters that a search has found, none where it was not asked for.
+    """
 
     bundle: Bundle
     twin: Contents
@@ -45,7 +49,9 @@ class Trained:
     holdout: pd.DataFrame
     holdout_start: datetime
     scores: NDArray[np.float64]
+    baselines: Mapping[str, NDArray[np.float64]]
     rows: int
+    tuned: Mapping[str, Any]
 
     @property
     def labels(self) -> NDArray[np.float64]:
@@ -63,28 +69,94 @@ def train(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, key: str, 
     found = _found(platform, key, parts)
     if found is not None:
         return found
+    refuse_before_fitting(spec)
     learned = _learn(platform, spec, rows, parts, as_of=as_of)
     sealed = seal(platform, spec, snapshot, learned)
+    place = _file(platform, key)
+    write_parquet(place.with_suffix(".parquet"), _columns(learned, parts.holdout))
     made = {"bundle": sealed.bundle.digest, "twin": sealed.twin.digest, "rows": learned.refit.rows}
-    write_json(_file(platform, key), {**made, "evaluation": learned.evaluation})
+    # Last, so that what it names is there.
+    write_json(place, {**made, "tuned": learned.tuned, "evaluation": learned.evaluation})
     fresh = _found(platform, key, parts)
     assert fresh is not None  # it has just been written
     return fresh
 
 
+def refuse_before_fitting(spec: ModelSpec) -> None:
+    """Refuse what can be known to fail before hours of fitting: an estimator that cannot be exported, an odd test.
+
+    Raises:
+        ParityFailed: The trainer's estimator has no export.
+        SpecInvalid: A declared model test cannot be made.
+    """
+    from baton.packaging.onnx_models import exportable
+    from baton.training.trainer import trainer_of
+    from baton.validation.declared import refuse_impossible
+
+    refuse_impossible(spec.tests, spec.features.names, spec.features.text, task=spec.task)
+    estimator = trainer_of(spec).build(spec, threads=1).steps[-1][1]
+    why = exportable(estimator, task=spec.task)
+    if why is not None:
+        raise ParityFailed(
+            what=f"what trainer {spec.training.trainer} makes cannot be served",
+            why=why,
+            fix="choose a trainer whose model can be exported; see docs/reference/trainers.md",
+        )
+
+
 def _learn(platform: Platform, spec: ModelSpec, rows: pd.DataFrame, parts: Split, *, as_of: datetime) -> Learned:
     """Fit the twin without the holdout, measure it there, and refit on every known label."""
+    from baton.training.baselines import baselines
     from baton.training.evaluate import evaluate
     from baton.training.fit import fit
     from baton.training.split import known
+    from baton.training.tuning import tune
 
     everything = known(rows, spec, as_of=as_of)
-    # Two fits side by side, one thread each: a fit on two threads waits for
-    # the slower one at every split, and on busy cores takes ten times as long.
+    tuned = tune(spec, parts.train, threads=1).parameters if spec.training.tuning else {}
+    # Fits side by side, one thread each: a fit on two threads waits for the
+    # slower one at every split, and on busy cores takes ten times as long.
     with ThreadPoolExecutor(platform.settings.fits) as pool:
-        twin, refit = pool.map(lambda part: fit(spec, part, threads=1), (parts.train, everything))
-    evaluation = evaluate(twin, parts.holdout, spec)
-    return Learned(twin=twin, refit=refit, evaluation=evaluation, known=everything, holdout=parts.holdout)
+        twin, refit = pool.map(lambda part: fit(spec, part, threads=1, parameters=tuned), (parts.train, everything))
+    plain = baselines(spec, parts.train)
+    return Learned(
+        twin=twin,
+        refit=refit,
+        baselines=plain,
+        tuned=tuned,
+        evaluation=evaluate(twin, parts.holdout, spec, baselines=plain),
+        train=parts.train,
+        known=everything,
+        holdout=parts.holdout,
+    )
+
+
+def _columns(learned: Learned, holdout: pd.DataFrame) -> pd.DataFrame:
+    """Lay the baselines' scores side by side, one column for each class of several."""
+    import pandas as pd
+
+    scores = {name: baseline.scores(holdout) for name, baseline in learned.baselines.items()}
+    table = {f"{name}/{place}": column for name, found in scores.items() for place, column in _split(found)}
+    return pd.DataFrame(table)
+
+
+def _split(scores: NDArray[np.float64]) -> list[tuple[str, NDArray[np.float64]]]:
+    if scores.ndim == 1:
+        return [("", scores)]
+    return [(str(place), scores[:, place]) for place in range(scores.shape[1])]
+
+
+def _baselines(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Read the baselines' scores back in the shape that they had."""
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    names = dict.fromkeys(column.partition("/")[0] for column in table.columns)
+    wide = {name: [column for column in table.columns if column.partition("/")[0] == name] for name in names}
+    return {
+        name: table[columns[0]].to_numpy() if columns == [f"{name}/"] else table[columns].to_numpy()
+        for name, columns in wide.items()
+    }
 
 
 def _found(platform: Platform, key: str, parts: Split) -> Trained | None:
@@ -98,7 +170,8 @@ def _found(platform: Platform, key: str, parts: Split) -> Trained | None:
     try:
         twin = open_contents(platform.bundles / said["twin"])
         bundle = open_bundle(platform.bundles / said["bundle"])
-    except (SourceMissing, IntegrityBroken):
+        plain = _baselines(file.with_suffix(".parquet"))
+    except (SourceMissing, IntegrityBroken, OSError):
         return None
     return Trained(
         bundle=bundle,
@@ -108,7 +181,9 @@ def _found(platform: Platform, key: str, parts: Split) -> Trained | None:
         holdout_start=parts.holdout_start,
         # The sealed twin is judged, not the fitted one: what is judged is what can be looked at later.
         scores=score(twin, parts.holdout),
+        baselines=plain,
         rows=said["rows"],
+        tuned=said["tuned"],
     )
 
 

@@ -1,8 +1,8 @@
 """Who asked for a retraining, and whether it has been answered: each key starts one run, once.
 
 Events arrive more than once, late and out of order. A retraining is claimed by
-its trigger's key in SQLite; a claim whose process has died without finishing
-may be taken over after its lease.
+its trigger's key in SQLite, under a lease of that key: whoever holds the lease
+and finds a claim that was never finished takes it over, since its process died.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from pathlib import Path
 
 from baton.core.errors import DependencyDown
 
-# A run that has not finished by then has died: the slowest fit takes minutes.
-LEASE = timedelta(minutes=30)
 BUSY_SECONDS = 10.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS triggers (
@@ -39,6 +37,7 @@ class Claim(StrEnum):
 
     TAKEN = "taken"
     DUPLICATE = "duplicate"
+    RUNNING = "running"
     COOLING_DOWN = "cooling down"
 
 
@@ -59,15 +58,15 @@ class Triggers:
         self._path = path
 
     def claim(self, trigger: Trigger, *, now: datetime, cooldown: timedelta = timedelta(0)) -> Claim:
-        """Take a trigger for this process, unless it is taken already or too soon after another.
+        """Take a trigger whose lease this process holds, unless it is answered already or too soon after another.
 
         Args:
             trigger: What asks for a retraining.
-            now: The clock, for the lease.
+            now: The time of the claim.
             cooldown: Time since the newest trigger's `as_of` in which no other starts.
         """
         with self._transaction() as rows:
-            answer = self._state(rows, trigger, now, cooldown)
+            answer = self._state(rows, trigger, cooldown)
             if answer is Claim.TAKEN:
                 rows.execute(
                     "INSERT OR REPLACE INTO triggers (model, key, reason, as_of, claimed_at) VALUES (?, ?, ?, ?, ?)",
@@ -75,10 +74,10 @@ class Triggers:
                 )
             return answer
 
-    def foresee(self, trigger: Trigger, *, now: datetime, cooldown: timedelta = timedelta(0)) -> Claim:
+    def foresee(self, trigger: Trigger, *, cooldown: timedelta = timedelta(0)) -> Claim:
         """Say what `claim` would answer, and claim nothing."""
         with self._transaction() as rows:
-            return self._state(rows, trigger, now, cooldown)
+            return self._state(rows, trigger, cooldown)
 
     def finish(self, trigger: Trigger, *, outcome: str, now: datetime) -> None:
         """Record that a claimed trigger has been answered."""
@@ -105,11 +104,11 @@ class Triggers:
             ).fetchall()
         return tuple(Trigger(model=m, key=k, reason=r, as_of=datetime.fromisoformat(a)) for m, k, r, a in found)
 
-    def _state(self, rows: sqlite3.Connection, trigger: Trigger, now: datetime, cooldown: timedelta) -> Claim:
+    def _state(self, rows: sqlite3.Connection, trigger: Trigger, cooldown: timedelta) -> Claim:
         held = rows.execute(
-            "SELECT claimed_at, finished_at FROM triggers WHERE model = ? AND key = ?", (trigger.model, trigger.key)
+            "SELECT finished_at FROM triggers WHERE model = ? AND key = ?", (trigger.model, trigger.key)
         ).fetchone()
-        if held and (held[1] or now - datetime.fromisoformat(held[0]) < LEASE):
+        if held and held[0]:
             return Claim.DUPLICATE
         if not held and self._cooling(rows, trigger, cooldown):
             return Claim.COOLING_DOWN

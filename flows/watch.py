@@ -44,6 +44,7 @@ def watch_flow(project: str, as_of: str | None = None, home: str | None = None) 
         "score_psi": finite(watched.drift.score.psi) if watched.drift.score else None,
         "auc": watched.performance.auc,
         "log_loss": watched.performance.log_loss,
+        "metrics": dict(watched.performance.metrics),
         "maturity": watched.performance.maturity,
         "retraining": _answer(baton, watched, project=project, home=home),
     }

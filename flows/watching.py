@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Watcher:
         self._days = PredictionLog(platform.predictions)
         self._history = DriftHistory(platform.folder / "drift.jsonl")
         self._champion: tuple[Contents, Profile] | None = None
-        self._again: dict[str, float] = {}
+        self._again: dict[str, Any] = {}
 
     def look(self, *, as_of: datetime) -> Watched:
         """Judge the window that ends at `as_of`, and remember the report.
@@ -77,6 +77,9 @@ class Watcher:
             digest=digest,
             start=start,
             end=as_of,
+            task=spec.task,
+            classes=spec.label.classes,
+            quantile=spec.gate.quantile,
         )
         self._history.add(drift)
         reports = self._history.of(digest)
@@ -135,12 +138,16 @@ class Watcher:
 
     def _scored(self, window: pd.DataFrame, champion: Contents) -> pd.DataFrame:
         """Give the window with every score the champion's own."""
-        from baton.monitoring.prediction_window import features_of
+        from baton.monitoring.prediction_window import answers_of, features_of, with_answers
 
-        others = window[window["digest"] != champion.bundle.digest]
+        classes = champion.bundle.classes
+        foreign = (window["digest"] != champion.bundle.digest).to_numpy()
+        others = window[foreign]
         fresh = others[~others["id"].isin(self._again.keys())]
         if len(fresh):
-            self._again.update(zip(fresh["id"], score(champion, features_of(fresh)).tolist(), strict=True))
-        scores = window["score"].to_numpy(dtype=np.float64, copy=True)
-        scores[(window["digest"] != champion.bundle.digest).to_numpy()] = [self._again[i] for i in others["id"]]
-        return window.assign(score=scores)
+            self._again.update(zip(fresh["id"], score(champion, features_of(fresh)), strict=True))
+        if not foreign.any():
+            return window
+        answers = answers_of(window, classes=classes).copy()
+        answers[foreign] = np.stack([self._again[i] for i in others["id"]])
+        return with_answers(window, answers, classes=classes)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.core.drift_report import ColumnDrift, DriftReport, Level
+from baton.core.policy import DriftSpec
 from baton.core.profile import ColumnProfile, Profile, population_stability
-from baton.core.spec import DriftSpec
 from baton.monitoring.prediction_window import FEATURE_PREFIX
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ def judge(
 ) -> DriftReport:
     """Judge every feature and the score of a window against the champion's reference.
 
+    Of several classes the score is what was predicted: the shares of the
+    likeliest classes. The chances of the classes are judged like features, as
+    explanations. Quantile bins of a class that is nearly impossible on most
+    rows lie between one chance in a million and another, and move far without
+    any row being called otherwise.
+
     Args:
         window: Answered rows as `read_predictions` gives them. A feature that
             the log does not hold counts as missing in every row.
@@ -57,14 +63,14 @@ def judge(
         return DriftReport(model=model, digest=digest, start=start, end=end, rows=0, score=None, columns=())
     # A feature that passes the warning line within its own reference is drawn
     # by its seasons: it is watched, and says nothing about this window.
+    explaining = [*((_values(window, each), each) for each in profile.columns), *_chances(window, profile)]
     columns = tuple(
-        measure(_values(window, column), column, policy, silent=column.floor >= policy.warn)
-        for column in profile.columns
+        measure(values, column, policy, silent=column.floor >= policy.warn) for values, column in explaining
     )
     # The score is what alarms, so it is never silent. A champion that has been
     # trained on an odd month has that month in its floor: the one of October has
     # a floor of 0.54 from September, and would be silent when it is needed most.
-    score = measure(window["score"], profile.score, policy)
+    score = measure(window[profile.score.name], profile.score, policy)
     return DriftReport(model=model, digest=digest, start=start, end=end, rows=rows, score=score, columns=columns)
 
 
@@ -157,6 +163,10 @@ def _values(window: pd.DataFrame, column: ColumnProfile) -> pd.Series:
 
     name = FEATURE_PREFIX + column.name
     return window[name] if name in window else pd.Series(None, index=window.index, dtype=object, name=column.name)
+
+
+def _chances(window: pd.DataFrame, profile: Profile) -> list[tuple[pd.Series, ColumnProfile]]:
+    return [(window[column.name], column) for column in profile.classes]
 
 
 def _typed(values: pd.Series, kind: str) -> pd.Series:

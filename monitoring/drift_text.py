@@ -13,7 +13,8 @@ def drift_line(report: DriftReport) -> str:
         return f"{report.rows:,} rows served: not enough to compare"
     loud = [column.name for column in report.columns if column.level.value in {"warn", "alarm"}]
     features = f"; {len(loud)} feature{'s' if len(loud) > 1 else ''} moved" if loud else ""
-    return f"score PSI {report.score.psi:.2f} ({report.score.level.value}) over {report.rows:,} rows{features}"
+    score = report.score
+    return f"{score.name} PSI {score.psi:.2f} ({score.level.value}) over {report.rows:,} rows{features}"
 
 
 def drift_markdown(report: DriftReport) -> str:

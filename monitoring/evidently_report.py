@@ -14,7 +14,6 @@ from baton.core.drift_report import ColumnDrift, DriftReport
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORE = "score"
 # Evidently copies its reference several times; a sample draws the same picture.
 DRAWN_ROWS = 20_000
 
@@ -23,7 +22,8 @@ def render(reference: pd.DataFrame, current: pd.DataFrame, report: DriftReport, 
     """Draw one HTML file that needs no network, and Evidently's own result as JSON beside it.
 
     Args:
-        reference: Training rows, or a sample of them: the features by name, and `score`.
+        reference: Training rows, or a sample of them: the features by name, and
+            the answers as in the prediction log.
         current: The window's rows with the same columns; they may be none, as
             may the values of a column.
         report: The judgement of that window. Its numbers are shown as they are.
@@ -72,7 +72,7 @@ def _metrics(report: DriftReport, columns: list[ColumnDrift]) -> list[Any]:
     detail = f"{report.rows:,} answered rows against the reference of bundle {report.digest[:12]}"
     metrics: list[Any] = [WindowRows(rows=report.rows, title=title, detail=detail)]
     # The loudest first, after the score: that is what one opens the report for.
-    for column in sorted(columns, key=lambda c: (c.name != SCORE, c.silent, -c.psi)):
+    for column in sorted(columns, key=lambda c: (c is not report.score, c.silent, -c.psi)):
         metrics.append(
             PopulationStability(column=column.name, psi=column.psi, title=_title(column), detail=_detail(column))
         )

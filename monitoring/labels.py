@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.core.errors import SourceMissing, listed
+from baton.core.label_codes import label_codes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +15,15 @@ if TYPE_CHECKING:
 KNOWN_TIME = "known_time"
 
 
-def attach(window: pd.DataFrame, labels: pd.DataFrame, *, key: str, label: str, as_of: datetime) -> pd.DataFrame:
+def attach(
+    window: pd.DataFrame,
+    labels: pd.DataFrame,
+    *,
+    key: str,
+    label: str,
+    as_of: datetime,
+    classes: Sequence[str] = (),
+) -> pd.DataFrame:
     """Give the window with a column `label`: the last label known at `as_of`, NaN where none had come.
 
     A label that became known later than `as_of` does not exist yet, however
@@ -24,8 +34,10 @@ def attach(window: pd.DataFrame, labels: pd.DataFrame, *, key: str, label: str, 
         labels: Landed labels with columns `key`, `label` and `known_time`;
             corrections are further rows.
         key: Column of `labels` that holds the entity.
-        label: Column of `labels` that holds 0 or 1.
+        label: Column of `labels` that holds 0 or 1, a class, or a number.
         as_of: Moment of knowledge (aware, UTC); a label of that very moment counts.
+        classes: The declared classes; a label becomes its place among them,
+            and one that is no class counts as not come.
 
     Returns:
         The window's rows in their order, however many labels one entity has.
@@ -43,4 +55,4 @@ def attach(window: pd.DataFrame, labels: pd.DataFrame, *, key: str, label: str, 
     known = labels[(labels[KNOWN_TIME] <= as_of) & labels[label].notna()]
     # Stable: of two labels of one moment the one that landed last wins.
     last = known.sort_values(KNOWN_TIME, kind="stable").drop_duplicates(key, keep="last").set_index(key)[label]
-    return window.assign(label=window["entity"].map(last.astype(float)))
+    return window.assign(label=window["entity"].map(label_codes(last, classes)))

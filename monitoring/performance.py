@@ -6,24 +6,27 @@ months of flights the two hardly agree. Labels say it, some hours late.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.core.digest import finite
 from baton.core.drift_report import PerformanceReport
 from baton.core.errors import EmptyWindow
+from baton.core.policy import METRICS, Metric, Task
 from baton.monitoring.labels import attach
-from baton.training.losses import auc, log_losses, squared_errors
-from baton.training.resampling import Resampling, resampling
+from baton.monitoring.prediction_window import answer_columns, answers_of
+from baton.training import metrics
+from baton.training.resampling import resampling
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Numbers = NDArray[np.float64]
-Metric = Literal["auc", "log_loss", "brier"]
 
 RESAMPLES = 1_000
 
@@ -58,17 +61,24 @@ def measure(
     digest: str,
     start: datetime,
     end: datetime,
+    task: Task = "binary",
+    classes: Sequence[str] = (),
+    quantile: float = 0.5,
 ) -> PerformanceReport:
     """Measure a window's answers against the labels known at `as_of`.
 
     Returns:
-        AUC, log loss, Brier score and calibration (mean score minus rate of
-        the label, positive where the model expects too much); None where no
-        label has come, and no AUC where all labels are the same.
+        Every metric of the task, and calibration (of two classes the mean
+        score minus the rate of the label, positive where the model expects too
+        much); None where no label has come, and no AUC where all labels are
+        the same.
     """
-    known = attach(window, labels, key=key, label=label, as_of=as_of).dropna(subset=["label"])
-    truth, score = known["label"].to_numpy(dtype=np.float64), known["score"].to_numpy(dtype=np.float64)
-    any_label = len(known) > 0
+    known = attach(window, labels, key=key, label=label, as_of=as_of, classes=classes).dropna(subset=["label"])
+    truth, score = known["label"].to_numpy(dtype=np.float64), answers_of(known, classes=classes)
+    found: dict[str, float | None] = {
+        metric: finite(metrics.measure(metric, truth, score, quantile=quantile)) if len(known) else None
+        for metric in METRICS[task]
+    }
     return PerformanceReport(
         model=model,
         digest=digest,
@@ -77,10 +87,11 @@ def measure(
         as_of=as_of,
         rows=len(window),
         labelled=len(known),
-        auc=auc(truth, score) if 0 < truth.sum() < len(truth) else None,
-        log_loss=float(log_losses(truth, score).mean()) if any_label else None,
-        brier=float(squared_errors(truth, score).mean()) if any_label else None,
-        calibration=float(score.mean() - truth.mean()) if any_label else None,
+        auc=found.get("auc"),
+        log_loss=found.get("log_loss"),
+        brier=found.get("brier"),
+        calibration=_calibration(truth, score) if len(known) else None,
+        metrics=found,
     )
 
 
@@ -94,35 +105,46 @@ def compare(
     zone: str = "UTC",
     confidence: float = 0.90,
     resamples: int = RESAMPLES,
+    classes: Sequence[str] = (),
+    quantile: float = 0.5,
 ) -> Comparison:
-    """Compare two score columns on the same rows, with an interval from resampled days.
+    """Compare two models' answers on the same rows, with an interval from resampled days.
+
+    What is resampled is each row's influence on the difference, which for a
+    mean of losses is the row's share of it.
 
     Args:
-        labelled: Rows with `moment`, `label` (0 or 1; rows without are left out) and both scores.
-        score: Column of the score in question.
+        labelled: Rows with `moment`, `label` (0 or 1, a class's place, or a
+            number; rows without are left out) and both answers.
+        score: Column of the score in question, of several classes the columns'
+            name up to the dot; see `answers_of`.
         against: Column of the score it is compared with.
         metric: What to compare; losses are turned so that a gain is positive.
         seed: Seed of the resampling.
         zone: Time zone in which a day begins.
         confidence: Level of the two-sided interval.
         resamples: Number of resamples of days.
+        classes: The classes of the label, where it has several.
+        quantile: Quantile of the pinball loss.
 
     Raises:
         EmptyWindow: No row has a label.
     """
-    rows = labelled.dropna(subset=["label", score, against])
+    columns = [*answer_columns(score, classes=classes), *answer_columns(against, classes=classes)]
+    rows = labelled.dropna(subset=["label", *columns])
     if rows.empty:
         raise EmptyWindow(what="nothing to compare", why="no row has a label", fix="wait for labels")
     truth = rows["label"].to_numpy(dtype=np.float64)
     days = rows["moment"].dt.tz_convert(zone).dt.strftime("%Y-%m-%d").to_numpy(dtype=object)
     drawn = resampling(days, resamples=resamples, seed=seed)
-    (mine, my_draws), (other, other_draws) = (
-        _drawn(metric, truth, rows[column].to_numpy(dtype=np.float64), drawn) for column in (score, against)
+    (mine, my_pull), (other, other_pull) = (
+        metrics.influence(metric, truth, answers_of(rows, score=column, classes=classes), quantile=quantile)
+        for column in (score, against)
     )
-    sign = 1.0 if metric == "auc" else -1.0
+    sign = 1.0 if metric in metrics.HIGHER_IS_BETTER else -1.0
     tail = (1 - confidence) / 2
-    # A resample whose days hold one class only has no AUC.
-    low, high = np.nanquantile(sign * (my_draws - other_draws), [tail, 1 - tail])
+    draws = sign * (mine - other + drawn.mean(my_pull - other_pull))
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return Comparison(
         metric=metric,
         rows=len(rows),
@@ -136,9 +158,8 @@ def compare(
     )
 
 
-def _drawn(metric: Metric, truth: Numbers, score: Numbers, drawn: Resampling) -> tuple[float, Numbers]:
-    """Give the metric on all rows and on each resample."""
-    if metric == "auc":
-        return auc(truth, score), drawn.auc(truth, score)
-    losses = (log_losses if metric == "log_loss" else squared_errors)(truth, score)
-    return float(losses.mean()), drawn.mean(losses)
+def _calibration(truth: Numbers, score: Numbers) -> float:
+    """Give how much more the model expects than comes true, on average."""
+    if score.ndim == 1:
+        return float(score.mean() - truth.mean())
+    return float(score.max(axis=1).mean() - (np.argmax(score, axis=1) == truth).mean())

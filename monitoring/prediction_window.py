@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from baton.core.errors import EmptyWindow, IntegrityBroken
+from baton.core.profile import PREDICTED, SCORE, SCORE_PREFIX
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 FEATURE_PREFIX = "feature."
+TWO = 2
 TIMES = ("served_at", "moment")
 # A writer's unfinished file starts with one of these and is renamed when whole.
 UNFINISHED = (".", "_")
@@ -83,7 +89,8 @@ def read_predictions(folder: Path, *, start: datetime, end: datetime, digest: st
 
     Returns:
         One row per answer, times as aware UTC, one column `feature.<name>` per
-        feature. A window without answers has these columns and no rows.
+        feature, and the answer in `score`; of several classes in `predicted`
+        and one column `score.<class>` for each. A window without answers has these columns and no rows.
 
     Raises:
         EmptyWindow: The log holds no file at all, or the window has no length.
@@ -96,6 +103,47 @@ def features_of(window: pd.DataFrame) -> pd.DataFrame:
     """Give a window's features under their own names."""
     names = [name for name in window.columns if name.startswith(FEATURE_PREFIX)]
     return window[names].rename(columns=lambda name: name.removeprefix(FEATURE_PREFIX))
+
+
+def answers_of(frame: pd.DataFrame, *, score: str = SCORE, classes: Sequence[str] = ()) -> NDArray[np.float64]:
+    """Give the answers in a frame's columns, shape `(rows,)`, of several classes `(rows, classes)`.
+
+    Args:
+        frame: Rows with a column `score`, or of several classes one column
+            `<score>.<class>` for each.
+        score: Name of the column, or of the columns up to the dot.
+        classes: The classes in the order of their scores; none for a model of
+            two classes or a regression.
+
+    Returns:
+        The answers, NaN where the frame does not hold them.
+    """
+    columns = answer_columns(score, classes=classes)
+    # A log of models of another task has none of them.
+    values = frame.reindex(columns=columns).to_numpy(dtype=np.float64)
+    return values if len(classes) > TWO else values[:, 0]
+
+
+def with_answers(
+    frame: pd.DataFrame, answers: NDArray[np.float64], *, score: str = SCORE, classes: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Give a frame with a model's answers, in the columns that `answers_of` reads; the likeliest class goes along."""
+    columns = answer_columns(score, classes=classes)
+    each = dict(zip(columns, answers.reshape(len(frame), len(columns)).T, strict=True))
+    if score == SCORE and len(columns) > 1:
+        each = {PREDICTED: np.asarray(classes, dtype=object)[np.argmax(answers, axis=1)], **each}
+    return frame.assign(**each)
+
+
+def answer_columns(score: str, *, classes: Sequence[str] = ()) -> list[str]:
+    """Name the columns of a model's answers."""
+    return [f"{score}.{name}" for name in classes] if len(classes) > TWO else [score]
+
+
+def judged_columns(window: pd.DataFrame) -> pd.DataFrame:
+    """Give everything of a window that is judged, named as in its report: features, and what was answered."""
+    answered = [name for name in window if name in (SCORE, PREDICTED) or str(name).startswith(SCORE_PREFIX)]
+    return features_of(window).join(window[answered])
 
 
 def _files(folder: Path) -> list[_File]:

@@ -9,16 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from baton.core.verdict import Decision
+from baton.core.verdict import Decision, Outcome, Verdict
 from baton.monitoring.story import Story, story_to_json
 from baton.monitoring.story_plots import MINUS, WORDS, days_plot, decisive, months_plot, shown, verdicts_plot
-from baton.registry.verdict_text import plain_words
+from baton.registry.verdict_text import SLICE, plain_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 # What a browser opens; everything else is text to copy.
 OPENED = ("http://", "https://")
 NONE = "\N{EN DASH}"
-SIGNS = {"passed": "\N{CHECK MARK}", "failed": "\N{MULTIPLICATION X}", "undecided": "?"}
+SIGNS = {"passed": "\N{CHECK MARK}", "failed": "\N{MULTIPLICATION X}", "undecided": "?", "noted": "\N{MIDDLE DOT}"}
 # A minus before a number, not a hyphen within a word or a date.
 NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
 
@@ -53,6 +53,7 @@ def draw(story: Story) -> str:
     metrics = {judged.verdict.metric for judged in story.verdicts}
     environment.filters |= {"figure": _figure, "signed": _signed, "count": _count, "day": _day, "link": _link}
     environment.filters["sentence"] = lambda text: _sentence(text, metrics=metrics)
+    environment.filters["quiet_slices"] = _quiet_slices
     looked = [psi for day in story.days if (psi := shown(day)) is not None]
     template = environment.get_template("story.html.j2")
     return template.render(
@@ -90,6 +91,12 @@ def _headlines(story: Story) -> list[tuple[str, str]]:
     if story.service is not None:
         found.append((_count(story.service.lost), f"requests lost of {_count(story.service.requests)}"))
     return found
+
+
+def _quiet_slices(verdict: Verdict) -> int:
+    """Count the slices that nothing speaks against, which are told as one line."""
+    quiet = (Outcome.PASSED, Outcome.NOTED)
+    return sum(check.name.startswith(SLICE) and check.outcome in quiet for check in verdict.checks)
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

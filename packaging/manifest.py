@@ -1,12 +1,18 @@
 """The manifest: what a bundle's folder holds, by name, size and SHA-256.
 
-Format version 1. A bundle is a folder named by the SHA-256 of its
+Format version 2. A bundle is a folder named by the SHA-256 of its
 `manifest.json`; that file lists every other one. To change the format, add the
 new file to `FILES` and raise `FORMAT`; readers refuse what they do not know,
-so serving is upgraded before packaging. A bundle is never changed in place.
+so serving is upgraded before packaging. A bundle is never changed in place, and
+every format of `READABLE` stays readable: a champion of long ago may be rolled
+back to.
+
+    1   the model is binary, and no file says so
+    2   the schema says the task and its classes, and a golden answer may have
+        a score for each class
 
     model.onnx      the graph, encoders included
-    schema.json     the features in order, and the graph's opset
+    schema.json     the features in order, the task with its classes, and the graph's opsets
     profile.json    the reference that monitoring compares with
     parity.json     the proof that the graph answers as the trained model
     golden.json     requests with the answers that a service must reproduce
@@ -24,7 +30,8 @@ from typing import Any
 from baton.core.digest import canonical_json, digest_of_bytes
 from baton.core.errors import IntegrityBroken, listed
 
-FORMAT = 1
+FORMAT = 2
+READABLE = frozenset({1, FORMAT})
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 SCHEMA = "schema.json"
@@ -70,10 +77,10 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
     try:
         fields: dict[str, Any] = json.loads(content)
         version = fields.pop("format")
-        if version != FORMAT:
-            raise _broken(where, f"its format is {version!r}, this reader knows {FORMAT}")
+        if version not in READABLE:
+            raise _broken(where, f"its format is {version!r}, this reader knows {listed(sorted(READABLE))}")
         entries = {name: FileEntry(**entry) for name, entry in fields.pop("files").items()}
-        manifest = Manifest(files=entries, **fields)
+        manifest = Manifest(files=entries, format=version, **fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _broken(where, f"it is not readable ({error})") from error
     unlike = sorted(entries.keys() ^ FILES)

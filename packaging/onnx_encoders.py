@@ -2,8 +2,8 @@
 
 A block is a matrix of some columns of the row. Text blocks become numbers by
 OrdinalEncoder or OneHotEncoder; number blocks are filled and scaled. Every
-block has one element type: float32 for trees, whose splits compare as in
-training, and double for linear models, whose sums then cannot drift.
+block has one element type: float32 where nothing is computed and trees compare
+as in training, else double, as scikit-learn computes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _lookup(graph: Graph, encoder: Any, block: Block, dtype: type[np.floating[An
         table = _table(encoder, at).astype(dtype)
         parts.append(graph.add("Gather", [graph.constant(table), flat], axis=0))
         width += table.shape[1]
-    return Block(tensor=_joined(graph, parts), kind=NUMBER, width=width)
+    return Block(tensor=graph.joined(parts), kind=NUMBER, width=width)
 
 
 def _table(encoder: Any, column: int) -> NDArray[np.float64]:
@@ -113,9 +113,9 @@ def _imputer(graph: Graph, imputer: Any, block: Block, dtype: type[np.floating[A
     parts, width = [graph.columns(filled, kept, width=block.width)], len(kept)
     if imputer.indicator_ is not None:
         flagged = [int(at) for at in imputer.indicator_.features_]
-        parts.append(_floats(graph, graph.columns(missing, flagged, width=block.width), dtype))
+        parts.append(graph.cast(graph.columns(missing, flagged, width=block.width), dtype))
         width += len(flagged)
-    return Block(tensor=_joined(graph, parts), kind=NUMBER, width=width)
+    return Block(tensor=graph.joined(parts), kind=NUMBER, width=width)
 
 
 def _scaler(graph: Graph, scaler: Any, block: Block, dtype: type[np.floating[Any]]) -> Block:
@@ -133,16 +133,6 @@ _CONVERTERS = {
     ("SimpleImputer", NUMBER): _imputer,
     ("StandardScaler", NUMBER): _scaler,
 }
-
-
-def _floats(graph: Graph, tensor: str, dtype: type[np.floating[Any]]) -> str:
-    from onnx import helper
-
-    return graph.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-
-
-def _joined(graph: Graph, parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
 def _known() -> str:

@@ -1,91 +1,155 @@
-"""A fitted pipeline as one ONNX graph: raw feature columns in, the probability of class 1 out.
+"""A fitted pipeline as one ONNX graph: raw feature columns in, answers out.
 
 The graph takes `numbers` (float32, `[rows, number fields]`) and `texts`
 (string, `[rows, text fields]`), in the order of the bundle's fields, and gives
-`score` (float32, `[rows, 1]`). Encoders are part of it, so that serving cannot
-encode differently from training.
+`score`:
+
+    binary      float32  [rows, 1]        the chance of class 1
+    multiclass  float32  [rows, classes]  the chance of each class
+    regression  double   [rows, 1]        the number
+
+Encoders and calibration are part of it, so that serving cannot encode or
+calibrate differently from training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from baton.core.bundle import Field
 from baton.core.errors import ParityFailed
+from baton.core.policy import Task
+from baton.packaging.onnx_calibration import add_calibration
 from baton.packaging.onnx_encoders import Block, encode
 from baton.packaging.onnx_graph import ML_DOMAIN, Graph
-from baton.packaging.onnx_trees import add_trees
+from baton.packaging.onnx_models import TWO_CLASSES, Answers, add_model, forest_of
+from baton.packaging.onnx_trees import Forest
 from baton.packaging.rows import NUMBER, TEXT, names_of
 from baton.packaging.scorer import NUMBERS_INPUT, SCORE_OUTPUT, TEXTS_INPUT
 
+if TYPE_CHECKING:
+    from baton.training.calibration import Calibration
+
 OPSET = 17
-ML_OPSET = 3
 IR_VERSION = 8
 ROWS = "rows"
+# What leaves a number as it is; whatever else computes, does so in doubles.
+AS_IT_IS = frozenset({"passthrough", "FunctionTransformer", "OrdinalEncoder", "OneHotEncoder"})
 
 
-def export(pipeline: Any, fields: Sequence[Field]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """An ONNX file, and the cuts at which its trees divide the raw number columns."""
+
+    onnx: bytes
+    ml_opset: int
+    cuts: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoded:
+    """The matrix that the model takes; `raw` names the column where an encoded one is a raw number as it is."""
+
+    tensor: str
+    raw: tuple[str | None, ...]
+
+
+def export(
+    pipeline: Any,
+    fields: Sequence[Field],
+    *,
+    task: Task = "binary",
+    classes: Sequence[str] = (),
+    calibration: Calibration | None = None,
+) -> Exported:
     """Give a fitted pipeline's ONNX file; the same pipeline gives the same bytes.
 
     Args:
-        pipeline: A `ColumnTransformer` and a classifier of two classes.
+        pipeline: A `ColumnTransformer`, any scalers of numbers, and an estimator.
         fields: The features in the order in which rows carry them.
+        task: What the estimator predicts.
+        classes: The classes in the order of their scores, where they have names.
+        calibration: What is done to the estimator's chances.
 
     Raises:
         ParityFailed: A step has no converter, or takes a column that is no field.
     """
     graph = Graph()
-    encoder, model = _steps(pipeline)
-    kind = type(model).__name__
-    if kind not in _MODELS:
-        raise ParityFailed(
-            what=f"{kind} cannot be exported",
-            why=f"only {', '.join(_MODELS)} have a converter",
-            fix="use another trainer, or add its converter to packaging/onnx_export.py",
-        )
-    dtype, convert = _MODELS[kind]
-    matrix = _encoded(graph, encoder, fields, dtype=dtype)
-    raw = convert(graph, model, matrix)
-    _finish(graph, raw, dtype)
-    return _assemble(graph, fields)
+    encoder, between, model = _steps(pipeline)
+    forest = forest_of(model)
+    double = forest is None or not all(_keeps(step) for step in [*_transformers(encoder), *between])
+    matrix = _encoded(graph, encoder, between, fields, dtype=np.float64 if double else np.float32)
+    answers = add_model(
+        graph,
+        model,
+        forest,
+        matrix.tensor,
+        task=task,
+        width=len(matrix.raw),
+        double=double,
+        precise=task == "regression" or calibration is not None,
+        opset=OPSET,
+    )
+    width = _finish(graph, answers, task=task, classes=classes, calibration=calibration)
+    return Exported(
+        onnx=_assemble(graph, fields, task=task, width=width), ml_opset=graph.ml_opset, cuts=_cuts(forest, matrix.raw)
+    )
 
 
-def _steps(pipeline: Any) -> tuple[Any, Any]:
+def _steps(pipeline: Any) -> tuple[Any, list[Any], Any]:
     steps = [step for _, step in getattr(pipeline, "steps", ())]
-    if [type(step).__name__ for step in steps[:-1]] != ["ColumnTransformer"]:
+    if len(steps) < 2 or type(steps[0]).__name__ != "ColumnTransformer":  # noqa: PLR2004
         shape = " > ".join(type(step).__name__ for step in steps) or type(pipeline).__name__
         raise ParityFailed(
             what="the pipeline cannot be exported",
-            why=f"it is {shape}, expected ColumnTransformer > classifier",
+            why=f"it is {shape}, expected ColumnTransformer > estimator",
             fix="build the trainer's pipeline from these two steps",
         )
-    return steps[0], steps[1]
+    return steps[0], steps[1:-1], steps[-1]
 
 
-def _encoded(graph: Graph, encoder: Any, fields: Sequence[Field], *, dtype: type[np.floating[Any]]) -> str:
+def _transformers(encoder: Any) -> list[Any]:
+    return [step for _, step, columns in encoder.transformers_ if len(columns) and step != "drop"]
+
+
+def _keeps(step: Any) -> bool:
+    """Say whether a step computes nothing: what leaves it is as exact in float32 as in doubles."""
+    if type(step).__name__ == "Pipeline":
+        return all(_keeps(part) for _, part in step.steps)
+    return (step if isinstance(step, str) else type(step).__name__) in AS_IT_IS
+
+
+def _encoded(
+    graph: Graph, encoder: Any, between: Sequence[Any], fields: Sequence[Field], *, dtype: type[np.floating[Any]]
+) -> _Encoded:
     sources = _sources(graph, fields, dtype)
-    parts = []
+    parts: list[str] = []
+    raw: list[str | None] = []
     for _, transformer, columns in encoder.transformers_:
-        if isinstance(transformer, str) and transformer == "drop":
+        if not len(columns) or (isinstance(transformer, str) and transformer == "drop"):
             continue
-        parts += [encode(graph, transformer, _pick(graph, sources, list(columns)), dtype=dtype)] if len(columns) else []
-    tensors = [part.tensor for part in parts]
-    return tensors[0] if len(tensors) == 1 else graph.add("Concat", tensors, axis=1)
+        picked = _pick(graph, sources, list(columns))
+        block = encode(graph, transformer, picked, dtype=dtype)
+        parts.append(block.tensor)
+        raw += list(columns) if block.tensor == picked.tensor and block.kind == NUMBER else [None] * block.width
+    block = Block(tensor=graph.joined(parts), kind=NUMBER, width=len(raw))
+    for step in between:
+        block = encode(graph, step, block, dtype=dtype)
+    return _Encoded(tensor=block.tensor, raw=tuple(raw) if not between else (None,) * block.width)
 
 
 def _sources(
     graph: Graph, fields: Sequence[Field], dtype: type[np.floating[Any]]
 ) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name the two input tensors with their columns, numbers in the model's element type."""
-    from onnx import helper
-
+    """Name the two input tensors with their columns, numbers in the encoders' element type."""
     numbers, texts = names_of(fields, NUMBER), names_of(fields, TEXT)
     tensor = NUMBERS_INPUT
     if numbers and dtype is not np.float32:
-        tensor = graph.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        tensor = graph.cast(tensor, dtype)
     return {NUMBER: (tensor, numbers), TEXT: (TEXTS_INPUT, texts)}
 
 
@@ -102,46 +166,78 @@ def _pick(graph: Graph, sources: dict[str, tuple[str, tuple[str, ...]]], columns
     )
 
 
-def _linear(graph: Graph, model: Any, matrix: str) -> str:
-    if len(model.classes_) != 2:  # noqa: PLR2004
-        raise ParityFailed(
-            what="LogisticRegression cannot be exported", why="it has more than two classes", fix="train a binary model"
-        )
-    weights = graph.constant(np.ascontiguousarray(model.coef_.T, dtype=np.float64))
-    return graph.add("Add", [graph.add("MatMul", [matrix, weights]), graph.constant(model.intercept_)])
-
-
-_MODELS: dict[str, tuple[type[np.floating[Any]], Any]] = {
-    "LGBMClassifier": (np.float32, add_trees),
-    "LogisticRegression": (np.float64, _linear),
-}
-
-
-def _finish(graph: Graph, raw: str, dtype: type[np.floating[Any]]) -> None:
-    from onnx import TensorProto
-
-    if dtype is np.float32:
-        graph.add("Sigmoid", [raw], output=SCORE_OUTPUT)
+def _finish(
+    graph: Graph, answers: Answers, *, task: Task, classes: Sequence[str], calibration: Calibration | None
+) -> int:
+    """Turn raw scores into the graph's output and give its number of columns."""
+    _check_width(answers, task=task, classes=classes)
+    if not answers.precise and (task == "regression" or calibration is not None):
+        answers = replace(answers, tensor=graph.cast(answers.tensor, np.float64), precise=True)
+    tensor, columns = _linked(graph, answers)
+    if task == "binary" and columns == TWO_CLASSES:
+        tensor, columns = graph.columns(tensor, [1], width=columns), 1
+    if calibration is not None:
+        tensor = add_calibration(graph, tensor, calibration)
+    if answers.precise and task != "regression":
+        graph.cast(tensor, np.float32, output=SCORE_OUTPUT)
     else:
-        graph.add("Cast", [graph.add("Sigmoid", [raw])], output=SCORE_OUTPUT, to=TensorProto.FLOAT)
+        assert graph.nodes[-1].output[0] == tensor
+        graph.nodes[-1].output[0] = SCORE_OUTPUT
+    return columns
 
 
-def _assemble(graph: Graph, fields: Sequence[Field]) -> bytes:
+def _linked(graph: Graph, answers: Answers) -> tuple[str, int]:
+    match answers.link:
+        case "sigmoid":
+            return graph.add("Sigmoid", [answers.tensor]), answers.columns
+        case "softmax":
+            return graph.add("Softmax", [answers.tensor], axis=1), answers.columns
+        case "exp":
+            return graph.add("Exp", [answers.tensor]), answers.columns
+        case "identity":
+            return answers.tensor, answers.columns
+
+
+def _check_width(answers: Answers, *, task: Task, classes: Sequence[str]) -> None:
+    match task:
+        case "binary":
+            fits = answers.columns in (1, TWO_CLASSES)
+        case "multiclass":
+            fits = answers.columns == (len(classes) or answers.columns) > 1
+        case "regression":
+            fits = answers.columns == 1
+    if not fits:
+        expected = f"{len(classes)} classes" if classes else f"a {task} model"
+        raise ParityFailed(
+            what="the pipeline cannot be exported",
+            why=f"its estimator gives {answers.columns} scores a row, expected those of {expected}",
+            fix="train on rows of every class in label.classes, or change the task in model.yaml",
+        )
+
+
+def _cuts(forest: Forest | None, raw: Sequence[str | None]) -> dict[str, tuple[float, ...]]:
+    if forest is None:
+        return {}
+    return {name: tuple(forest.cuts(at).tolist()) for at, name in enumerate(raw) if name is not None}
+
+
+def _assemble(graph: Graph, fields: Sequence[Field], *, task: Task, width: int) -> bytes:
     from onnx import TensorProto, checker, helper
 
     numbers, texts = len(names_of(fields, NUMBER)), len(names_of(fields, TEXT))
     inputs = [
-        helper.make_tensor_value_info(name, element, [ROWS, width])
-        for name, element, width in (
+        helper.make_tensor_value_info(name, element, [ROWS, columns])
+        for name, element, columns in (
             (NUMBERS_INPUT, TensorProto.FLOAT, numbers),
             (TEXTS_INPUT, TensorProto.STRING, texts),
         )
-        if width
+        if columns
     ]
-    output = helper.make_tensor_value_info(SCORE_OUTPUT, TensorProto.FLOAT, [ROWS, 1])
+    element = TensorProto.DOUBLE if task == "regression" else TensorProto.FLOAT
+    output = helper.make_tensor_value_info(SCORE_OUTPUT, element, [ROWS, width])
     model = helper.make_model(
         helper.make_graph(graph.nodes, "baton", inputs, [output], initializer=graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, graph.ml_opset)],
         producer_name="baton",
         ir_version=IR_VERSION,
     )

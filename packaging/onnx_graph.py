@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ML_DOMAIN = "ai.onnx.ml"
+ML_OPSET = 3
+# The first with tree ensembles whose sums are doubles.
+ML_OPSET_OF_DOUBLES = 5
 
 
 class Graph:
@@ -17,6 +20,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.ml_opset = ML_OPSET
         self._names = 0
 
     def add(
@@ -42,6 +46,16 @@ class Graph:
         if list(indices) == list(range(width)):
             return tensor
         return self.add("Gather", [tensor, self.constant(np.asarray(indices, dtype=np.int64))], axis=1)
+
+    def cast(self, tensor: str, dtype: type[np.floating[Any]], *, output: str | None = None) -> str:
+        """Turn numbers into another element type."""
+        from onnx import helper
+
+        return self.add("Cast", [tensor], output=output, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def joined(self, parts: Sequence[str]) -> str:
+        """Put matrices beside each other; one alone costs nothing."""
+        return parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=1)
 
     def _fresh(self, kind: str) -> str:
         self._names += 1

@@ -1,137 +1,228 @@
-"""A LightGBM classifier as one ONNX tree ensemble that decides each row as LightGBM does.
+"""Trees of any trainer as one ONNX ensemble that decides each row as the trainer does.
 
-Written from LightGBM's own dump and not through a general converter, because
-two things must be exact that it loses:
+Written from the trainer's own arrays and not through a general converter,
+because the cuts must be exact. A cut is often a double: rounded to the nearest
+float32, one in two lies above it, and a value on that edge goes the other way.
+Rounded down to the largest float32 not above, every float32 value compares as
+in training.
 
-- Thresholds are doubles. Rounded to the nearest float32, one in two lies above
-  its double, and a value on that edge goes the other way. Rounded down to the
-  largest float32 not above, every float32 value compares as in training.
-- A column that had no missing values in training treats one as 0 in serving
-  (`missing_type` None), whichever side is the default.
+An ensemble is written in one of two forms. The first compares and adds in
+float32, which is quick, and right to 1e-7 for chances. The second compares and
+adds in doubles: for numbers of any size, for chances that are calibrated
+afterwards, and for features that an encoder has computed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from baton.core.errors import ParityFailed
-from baton.packaging.onnx_graph import ML_DOMAIN, Graph
+from baton.packaging.onnx_graph import ML_DOMAIN, ML_OPSET_OF_DOUBLES, Graph
+
+# What turns raw scores into answers; a chance is one already.
+Link = Literal["sigmoid", "softmax", "exp", "identity"]
+# TreeEnsemble's numbers for its comparisons.
+AT_MOST, BELOW = 0, 1
+# Multiples of one in so many add up exactly in float32, up to a sum of 1.
+SHARES = 2.0**23
 
 
-def add_trees(graph: Graph, model: Any, matrix: str) -> str:
-    """Add a fitted LGBMClassifier of two classes and give the tensor of raw scores, shape `(rows, 1)`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One tree as arrays with one item for each node, the root first; a leaf has -1 for children.
 
-    Raises:
-        ParityFailed: The model has more classes, categorical splits, linear
-            leaves, or another objective than binary.
+    A missing value goes left where `missing_left` is true. `values` has the
+    leaves' values, shape `(nodes, width)`: one column adds to `target`, more
+    of them to a target each.
     """
-    dump = model.booster_.dump_model()
-    objective = str(dump.get("objective", "")).split()
-    if not objective or objective[0] != "binary" or dump["num_tree_per_iteration"] != 1:
-        raise _cannot(f"its objective is {' '.join(objective) or 'unknown'}, only binary has a converter")
-    if dump.get("average_output"):
-        raise _cannot("boosting is 'rf', which averages its trees")
-    ensemble = _Ensemble()
-    for at, tree in enumerate(dump["tree_info"]):
-        ensemble.add(at, tree["tree_structure"])
-    attributes: dict[str, Any] = {**ensemble.attributes, "n_targets": 1}
-    raw = graph.add("TreeEnsembleRegressor", [matrix], domain=ML_DOMAIN, **attributes)
-    steepness = next((float(part.split(":")[1]) for part in objective if part.startswith("sigmoid:")), 1.0)
-    if steepness == 1.0:
-        return raw
-    return graph.add("Mul", [raw, graph.constant(np.asarray([steepness], dtype=np.float32))])
+
+    feature: NDArray[np.int64]
+    cut: NDArray[np.float64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    missing_left: NDArray[np.bool_]
+    values: NDArray[np.float64]
+    target: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """Trees whose leaves are added up, and what each sum starts from, shape `(targets,)`.
+
+    A value goes left where it is at most the cut, or below it where `strict`.
+    `single` says that the trainer compares features as float32, `single_sums`
+    that it also adds up so, tree by tree.
+    """
+
+    trees: tuple[Tree, ...]
+    base: NDArray[np.float64]
+    link: Link
+    strict: bool = False
+    single: bool = False
+    single_sums: bool = False
+
+    @property
+    def spread(self) -> bool:
+        """Whether a leaf adds to several targets."""
+        return any(tree.values.shape[1] > 1 for tree in self.trees)
+
+    def cuts(self, feature: int) -> NDArray[np.float64]:
+        """Every cut of one feature, ascending."""
+        found = [tree.cut[(tree.left >= 0) & (tree.feature == feature)] for tree in self.trees]
+        return np.unique(np.concatenate(found)) if found else np.empty(0)
+
+
+def add_forest(graph: Graph, forest: Forest, matrix: str, *, precise: bool) -> str:
+    """Add a forest and give the tensor of its raw scores, shape `(rows, targets)`.
+
+    Args:
+        graph: The graph that is written.
+        forest: The trees.
+        matrix: The encoded features: doubles where they are compared so, else float32.
+        precise: Whether to add in doubles, and to compare in doubles unless
+            the leaves have several values; the scores are doubles then.
+    """
+    if not precise:
+        return _in_singles(graph, forest, matrix)
+    return _in_parts(graph, forest, matrix) if forest.spread else _in_doubles(graph, forest, matrix)
 
 
 def largest_float32_not_above(number: float) -> float:
     """Round down to float32, so that every float32 compares with it as with the number itself."""
-    rounded = np.float32(number)
-    if float(rounded) > number:
-        rounded = np.nextafter(rounded, np.float32(-np.inf))
-    return float(rounded)
+    return float(_not_above(np.asarray([number], dtype=np.float64))[0])
 
 
-class _Ensemble:
-    """The parallel lists that ONNX keeps an ensemble in."""
+def _not_above(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(np.float32)
+    above = rounded.astype(np.float64) > numbers
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
-    def __init__(self) -> None:
-        self.attributes: dict[str, list[Any]] = {
-            "nodes_treeids": [],
-            "nodes_nodeids": [],
-            "nodes_featureids": [],
-            "nodes_modes": [],
-            "nodes_values": [],
-            "nodes_truenodeids": [],
-            "nodes_falsenodeids": [],
-            "nodes_missing_value_tracks_true": [],
-            "target_treeids": [],
-            "target_nodeids": [],
-            "target_ids": [],
-            "target_weights": [],
+
+def _in_singles(graph: Graph, forest: Forest, matrix: str) -> str:
+    mode = "BRANCH_LT" if forest.strict else "BRANCH_LEQ"
+    lists: dict[str, Any] = {}
+    for at, tree in enumerate(forest.trees):
+        branch = tree.left >= 0
+        rows = {
+            "nodes_treeids": np.full(len(branch), at),
+            "nodes_nodeids": np.arange(len(branch)),
+            "nodes_featureids": np.where(branch, tree.feature, 0),
+            "nodes_modes": np.where(branch, mode, "LEAF"),
+            "nodes_values": _not_above(np.where(branch, tree.cut, 0.0)),
+            "nodes_truenodeids": np.where(branch, tree.left, 0),
+            "nodes_falsenodeids": np.where(branch, tree.right, 0),
+            "nodes_missing_value_tracks_true": (branch & tree.missing_left).astype(int),
         }
+        for name, items in rows.items():
+            lists.setdefault(name, []).extend(items.tolist())
+        for name, item in _leaves(at, tree):
+            lists.setdefault(name, []).append(item)
+    if forest.base.any():
+        lists["base_values"] = forest.base.astype(np.float32).tolist()
+    return graph.add("TreeEnsembleRegressor", [matrix], domain=ML_DOMAIN, n_targets=len(forest.base), **lists)
 
-    def add(self, tree: int, root: Any) -> None:
-        """Add a tree, nodes numbered from its root in depth-first order."""
-        pending, count = [(root, 0)], 1
-        while pending:
-            node, at = pending.pop()
-            if "leaf_value" in node:
-                self._leaf(tree, at, node)
-                continue
-            self._branch(tree, at, node, left=count, right=count + 1)
-            pending += [(node["right_child"], count + 1), (node["left_child"], count)]
-            count += 2
 
-    def _branch(self, tree: int, at: int, node: Any, *, left: int, right: int) -> None:
-        if node["decision_type"] != "<=":
-            raise _cannot(f"a split is {node['decision_type']!r} (categorical), only <= has a converter")
-        self._node(
-            tree,
-            at,
-            feature=int(node["split_feature"]),
-            mode="BRANCH_LEQ",
-            value=largest_float32_not_above(float(node["threshold"])),
-            left=left,
-            right=right,
-            missing_left=_missing_goes_left(node),
+def _leaves(at: int, tree: Tree) -> Iterator[tuple[str, Any]]:
+    """Say what each leaf adds to which target; zeros of a leaf with several values are left out."""
+    for node in np.flatnonzero(tree.left < 0).tolist():
+        values = tree.values[node]
+        targets = [tree.target] if len(values) == 1 else np.flatnonzero(values).tolist() or [0]
+        for target in targets:
+            yield "target_treeids", at
+            yield "target_nodeids", node
+            yield "target_ids", target
+            yield "target_weights", float(values[0 if len(values) == 1 else target])
+
+
+def _in_parts(graph: Graph, forest: Forest, matrix: str) -> str:
+    """Add shares up in two parts, each without an error that counts.
+
+    A TreeEnsemble of doubles has one value a leaf, and would need every tree
+    once for each class. Shares sum to at most 1, so their multiples of 2^-23
+    add up in float32 exactly, and what is left of them is below 2^-24.
+    """
+    whole = [np.round(tree.values * SHARES) / SHARES for tree in forest.trees]
+    trees = tuple(
+        replace(tree, values=np.hstack([coarse, tree.values - coarse]))
+        for tree, coarse in zip(forest.trees, whole, strict=True)
+    )
+    targets = len(forest.base)
+    both = _in_singles(graph, replace(forest, trees=trees, base=np.zeros(2 * targets)), matrix)
+    both = graph.cast(both, np.float64)
+    coarse, fine = (graph.columns(both, range(start, start + targets), width=2 * targets) for start in (0, targets))
+    return graph.add("Add", [coarse, fine])
+
+
+def _in_doubles(graph: Graph, forest: Forest, matrix: str) -> str:
+    from onnx import numpy_helper
+
+    graph.ml_opset = ML_OPSET_OF_DOUBLES
+    roots, nodes, leaves = _numbered(forest)
+    raw = graph.add(
+        "TreeEnsemble",
+        [matrix],
+        domain=ML_DOMAIN,
+        n_targets=len(forest.base),
+        tree_roots=roots,
+        nodes_modes=numpy_helper.from_array(np.full(len(nodes["cut"]), BELOW if forest.strict else AT_MOST, np.uint8)),
+        nodes_splits=numpy_helper.from_array(np.asarray(nodes.pop("cut"), dtype=np.float64)),
+        leaf_weights=numpy_helper.from_array(np.asarray(leaves["weight"], dtype=np.float64)),
+        leaf_targetids=leaves["target"],
+        **nodes,
+    )
+    return graph.add("Add", [raw, graph.constant(forest.base)]) if forest.base.any() else raw
+
+
+def _numbered(forest: Forest) -> tuple[list[int], dict[str, Any], dict[str, list[Any]]]:
+    """Number branches and leaves each on their own, over all trees, as TreeEnsemble wants them."""
+    roots: list[int] = []
+    nodes: dict[str, Any] = {
+        name: []
+        for name in (
+            "nodes_featureids",
+            "cut",
+            "nodes_truenodeids",
+            "nodes_trueleafs",
+            "nodes_falsenodeids",
+            "nodes_falseleafs",
+            "nodes_missing_value_tracks_true",
         )
-
-    def _leaf(self, tree: int, at: int, node: Any) -> None:
-        if "leaf_coeff" in node:
-            raise _cannot("its leaves are linear")
-        self._node(tree, at, feature=0, mode="LEAF", value=0.0, left=0, right=0, missing_left=False)
-        row = {"target_treeids": tree, "target_nodeids": at, "target_ids": 0, "target_weights": node["leaf_value"]}
-        for name, value in row.items():
-            self.attributes[name].append(value)
-
-    def _node(
-        self, tree: int, at: int, *, feature: int, mode: str, value: float, left: int, right: int, missing_left: bool
-    ) -> None:
-        row = {
-            "nodes_treeids": tree,
-            "nodes_nodeids": at,
-            "nodes_featureids": feature,
-            "nodes_modes": mode,
-            "nodes_values": value,
-            "nodes_truenodeids": left,
-            "nodes_falsenodeids": right,
-            "nodes_missing_value_tracks_true": int(missing_left),
-        }
-        for name, item in row.items():
-            self.attributes[name].append(item)
+    }
+    leaves: dict[str, list[Any]] = {"weight": [], "target": []}
+    for tree in (_with_a_branch(tree) for tree in forest.trees):
+        branch = tree.left >= 0
+        # The place of each node among its own kind.
+        place = np.where(
+            branch, np.cumsum(branch) - 1 + len(nodes["cut"]), np.cumsum(~branch) - 1 + len(leaves["weight"])
+        )
+        roots.append(len(nodes["cut"]))
+        nodes["nodes_featureids"] += tree.feature[branch].tolist()
+        nodes["cut"] += tree.cut[branch].tolist()
+        nodes["nodes_missing_value_tracks_true"] += tree.missing_left[branch].astype(int).tolist()
+        for side, child in (("true", tree.left[branch]), ("false", tree.right[branch])):
+            nodes[f"nodes_{side}nodeids"] += place[child].tolist()
+            nodes[f"nodes_{side}leafs"] += (~branch[child]).astype(int).tolist()
+        leaves["weight"] += tree.values[~branch, 0].tolist()
+        leaves["target"] += [tree.target] * int((~branch).sum())
+    return roots, nodes, leaves
 
 
-def _missing_goes_left(node: Any) -> bool:
-    match node["missing_type"]:
-        case "NaN":
-            return bool(node["default_left"])
-        case "None":
-            return float(node["threshold"]) >= 0.0
-        case _:
-            # zero_as_missing also sends 0 the default way, which the ensemble cannot say.
-            raise _cannot("it takes 0 for missing (zero_as_missing)")
-
-
-def _cannot(why: str) -> ParityFailed:
-    return ParityFailed(what="LGBMClassifier cannot be exported", why=why, fix="change the trainer's parameters")
+def _with_a_branch(tree: Tree) -> Tree:
+    """Give a tree that is a leaf a branch with that leaf on both sides: a TreeEnsemble's roots are branches."""
+    if tree.left[0] >= 0:
+        return tree
+    return Tree(
+        feature=np.zeros(3, dtype=np.int64),
+        cut=np.zeros(3),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        missing_left=np.ones(3, dtype=np.bool_),
+        values=np.repeat(tree.values[:1], 3, axis=0),
+        target=tree.target,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,36 +10,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.core.bundle import Field
-from baton.core.errors import EmptyWindow, ParityFailed, listed
-from baton.packaging.onnx_encoders import UNSEEN
-from baton.packaging.rows import NUMBER, TEXT, Rows, names_of, rows_from_frame
+from baton.core.errors import EmptyWindow, ParityFailed, TrainingFailed, listed
+from baton.core.policy import Task
+from baton.packaging.agreement import HALF, decisions, gaps
+from baton.packaging.edge_rows import edge_rows
+from baton.packaging.rows import Rows, rows_from_frame
 from baton.packaging.scorer import Scorer
+from baton.training.predict import predictions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from baton.training.calibration import Calibration
+
 # Float32 sums of some hundred leaves differ from double sums by about 1e-7.
 TOLERANCE = 1e-5
-HALF = 0.5
 SINGLES = 64
+# As many rows as a request may carry.
+BATCH = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """How far two implementations of one model are apart on the same rows.
 
-    `difference` is the largest absolute difference of probability,
-    `batch_difference` that of a row alone against the same row in a batch.
-    Flips count the rows on different sides of a cut.
+    `difference` is the largest gap of an answer (see `agreement.gaps`: chances
+    absolute, numbers relative), `batch_difference` that of a row alone, or in a
+    batch of 1,024, against the same row among all. `flips` counts the rows
+    called another class, of two at a chance of a half; at the base rate
+    likewise for two classes. `refused_rows` are edge rows that the trained
+    model does not answer.
     """
 
+    task: Task
     rows: int
     edge_rows: int
+    refused_rows: int
     difference: float
     batch_difference: float
-    flips_at_half: int
-    flips_at_base_rate: int
-    base_rate: float
+    flips: int
+    flips_at_base_rate: int | None
+    base_rate: float | None
     tolerance: float
 
     @property
@@ -48,7 +59,16 @@ class Parity:
         return self.rows > 0 and max(self.difference, self.batch_difference) <= self.tolerance
 
 
-def prove(onnx: bytes, pipeline: Any, frame: pd.DataFrame, *, fields: Sequence[Field]) -> Parity:
+def prove(
+    onnx: bytes,
+    pipeline: Any,
+    frame: pd.DataFrame,
+    *,
+    fields: Sequence[Field],
+    task: Task = "binary",
+    calibration: Calibration | None = None,
+    cuts: Mapping[str, Sequence[float]] | None = None,
+) -> Parity:
     """Compare both models on every row of a holdout and on the edge rows made from it.
 
     Args:
@@ -56,6 +76,10 @@ def prove(onnx: bytes, pipeline: Any, frame: pd.DataFrame, *, fields: Sequence[F
         pipeline: The fitted pipeline.
         frame: Holdout rows; columns that are no field are left out.
         fields: The features in the order of the export.
+        task: What the model predicts.
+        calibration: What is done to the pipeline's chances.
+        cuts: Values of a number column at which the model decides; the rows
+            that lie there are compared too.
 
     Raises:
         EmptyWindow: The holdout has no rows.
@@ -67,62 +91,99 @@ def prove(onnx: bytes, pipeline: Any, frame: pd.DataFrame, *, fields: Sequence[F
     if frame.empty:
         raise EmptyWindow(what="parity cannot be proven", why="the holdout has no rows", fix="pass a holdout")
     holdout = frame[[field.name for field in fields]]
-    edges = edge_rows(holdout, fields=fields)
+    made = edge_rows(holdout, fields=fields, cuts=cuts)
+    edges, answers = _answered(pipeline, made, task=task, calibration=calibration)
     together = pd.concat([holdout, edges], ignore_index=True)
-    expected = np.asarray(pipeline.predict_proba(together), dtype=np.float64)[:, 1]
+    expected = trained_scores(pipeline, holdout, task=task, calibration=calibration)
+    expected = expected if answers is None else np.concatenate([expected, answers])
     scorer, rows = Scorer(onnx), rows_from_frame(together, fields)
     scores = scorer.score(rows)
-    gaps = _gaps(scores, expected)
-    alone = _alone(scorer, rows, scores)
-    base_rate = float(expected[: len(holdout)].mean())
+    apart = gaps(scores, expected, task=task)
+    alone = _in_other_batches(scorer, rows, scores, task=task)
+    base_rate = float(expected[: len(holdout)].mean()) if task == "binary" else None
     parity = Parity(
+        task=task,
         rows=len(holdout),
         edge_rows=len(edges),
-        difference=float(gaps.max()),
+        refused_rows=len(made) - len(edges),
+        difference=float(apart.max()),
         batch_difference=float(alone.max()),
-        flips_at_half=_flips(scores, expected, HALF),
-        flips_at_base_rate=_flips(scores, expected, base_rate),
+        flips=_flips(scores, expected, task=task, cut=HALF),
+        flips_at_base_rate=None if base_rate is None else _flips(scores, expected, task=task, cut=base_rate),
         base_rate=base_rate,
         tolerance=TOLERANCE,
     )
     if not parity.proven:
-        worst = int(np.argmax(np.fmax(gaps, alone)))
-        raise ParityFailed(
-            what=f"the exported model differs by {max(parity.difference, parity.batch_difference):.3g}",
-            why=f"row {worst} gives {scores[worst]:.6f}, expected {expected[worst]:.6f} +- {TOLERANCE:g}, "
-            f"at {listed(f'{name}={value!r}' for name, value in together.iloc[worst].items())}",
-            fix="mend the converter of the step that reads these columns",
-        )
+        raise _unproven(parity, together, scores, expected, worst=int(np.argmax(np.fmax(apart, alone))))
     return parity
 
 
-def edge_rows(frame: pd.DataFrame, *, fields: Sequence[Field]) -> pd.DataFrame:
-    """Make the rows that no holdout holds: each column missing, unseen and far out, and all of them at once."""
+def trained_scores(
+    pipeline: Any, frame: pd.DataFrame, *, task: Task, calibration: Calibration | None
+) -> NDArray[np.float64]:
+    """Give the trained model's answers, of the shape that the sealed one gives."""
+    scores = predictions(pipeline, frame, task=task, features=tuple(frame.columns))
+    return scores if calibration is None else calibration.apply(scores)
+
+
+def _answered(
+    pipeline: Any, rows: pd.DataFrame, *, task: Task, calibration: Calibration | None
+) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
+    """Give the rows that the trained model answers at all, with its answers.
+
+    Some estimators refuse a missing value, or one that their own float32
+    cannot hold, and far out some answer what is no number; on such rows there
+    is nothing to compare with.
+    """
     import pandas as pd
 
-    base = frame.iloc[[0]]
-    changes: list[dict[str, float | str]] = []
-    extremes = (np.nan, 0.0, -1e6, 1e6, float(np.finfo(np.float32).max), float(np.finfo(np.float32).min))
-    for values, names in ((extremes, names_of(fields, NUMBER)), (("", UNSEEN), names_of(fields, TEXT))):
-        for value in values:
-            changes += [{name: value} for name in names]
-            changes.append(dict.fromkeys(names, value))
-    changes.append(dict.fromkeys(names_of(fields, NUMBER), np.nan) | dict.fromkeys(names_of(fields, TEXT), ""))
-    return pd.concat([base.assign(**change) for change in changes if change], ignore_index=True)
+    kept: list[pd.DataFrame] = []
+    answers: list[NDArray[np.float64]] = []
+    pending = [rows]
+    while pending:
+        part = pending.pop()
+        try:
+            answers.append(trained_scores(pipeline, part, task=task, calibration=calibration))
+        except (ValueError, TrainingFailed):
+            middle = len(part) // 2
+            pending += [part.iloc[middle:], part.iloc[:middle]] if middle else []
+        else:
+            kept.append(part)
+    return (pd.concat(kept), np.concatenate(answers)) if kept else (rows.iloc[:0], None)
 
 
-def _alone(scorer: Scorer, rows: Rows, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Measure how much evenly picked rows change when they are scored alone."""
-    gaps = np.zeros(len(rows))
-    for at in np.unique(np.linspace(0, len(rows) - 1, SINGLES).astype(int)):
-        gaps[at] = abs(float(scorer.score(rows.part(at, at + 1))[0]) - scores[at])
-    return gaps
+def _in_other_batches(scorer: Scorer, rows: Rows, scores: NDArray[np.float64], *, task: Task) -> NDArray[np.float64]:
+    """Measure how much rows change in a batch of 1,024, and evenly picked ones alone."""
+    found = np.zeros(len(rows))
+    singles = np.unique(np.linspace(0, len(rows) - 1, SINGLES).astype(int))
+    many = np.arange(BATCH) % len(rows)
+    for picked in (many, *singles[:, None]):
+        part = Rows(numbers=rows.numbers[picked], texts=rows.texts[picked])
+        found[picked] = np.fmax(found[picked], gaps(scorer.score(part), scores[picked], task=task))
+    return found
 
 
-def _gaps(scores: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    # A NaN differs from everything, also from a NaN: neither is an answer.
-    return np.nan_to_num(np.abs(scores - expected), nan=np.inf)
+def _flips(scores: NDArray[np.float64], expected: NDArray[np.float64], *, task: Task, cut: float) -> int:
+    ours, theirs = (decisions(each, task=task, cut=cut) for each in (scores, expected))
+    return 0 if ours is None else int(np.count_nonzero(ours != theirs))
 
 
-def _flips(scores: NDArray[np.float64], expected: NDArray[np.float64], cut: float) -> int:
-    return int(np.count_nonzero((scores >= cut) != (expected >= cut)))
+def _unproven(
+    parity: Parity,
+    rows: pd.DataFrame,
+    scores: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    worst: int,
+) -> ParityFailed:
+    values = listed(f"{name}={value!r}" for name, value in rows.iloc[worst].items())
+    return ParityFailed(
+        what=f"the exported model differs by {max(parity.difference, parity.batch_difference):.3g}",
+        why=f"row {worst} gives {_written(scores[worst])}, expected {_written(expected[worst])} +- "
+        f"{parity.tolerance:g}, at {values}",
+        fix="mend the converter of the step that reads these columns, or use another trainer",
+    )
+
+
+def _written(answer: Any) -> str:
+    return " ".join(f"{each:.6f}" for each in np.atleast_1d(answer))

@@ -12,23 +12,30 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from baton.core.bundle import Bundle, Field
 from baton.core.digest import digest_of_bytes
 from baton.core.errors import IntegrityBroken, SourceMissing, listed
 from baton.packaging.manifest import FILES, GOLDEN, MANIFEST, SCHEMA, Manifest, read_manifest
 
+if TYPE_CHECKING:
+    from baton.core.policy import Task
+
 # Six files are listed; a manifest of a mebibyte is none.
 MANIFEST_BYTES = 1 << 20
+TASKS = ("binary", "multiclass", "regression")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """Requests with the answers of the sealed model: a service that answers otherwise is not in order."""
+    """Requests with the answers of the sealed model: a service that answers otherwise is not in order.
+
+    An answer is a number, or of several classes a list of numbers.
+    """
 
     rows: tuple[Mapping[str, float | str | None], ...]
-    scores: tuple[float, ...]
+    scores: tuple[Any, ...]
     tolerance: float
 
 
@@ -111,9 +118,21 @@ def _bundle(path: Path, digest: str, manifest: Manifest, files: Mapping[str, byt
     try:
         schema: Any = json.loads(files[SCHEMA])
         fields = tuple(Field(**(field | {"known": tuple(field["known"])})) for field in schema["fields"])
+        task = schema["task"] if manifest.format > 1 else "binary"
+        classes = tuple(schema["classes"]) if manifest.format > 1 else ()
     except (ValueError, TypeError, KeyError) as error:
         raise _broken(path / SCHEMA, f"it is not readable ({error})") from error
-    return Bundle(path=path, digest=digest, model=manifest.model, model_digest=manifest.model_digest, fields=fields)
+    if task not in TASKS:
+        raise _broken(path / SCHEMA, f"its task is {task!r}, this reader knows {listed(TASKS)}")
+    return Bundle(
+        path=path,
+        digest=digest,
+        model=manifest.model,
+        model_digest=manifest.model_digest,
+        fields=fields,
+        task=cast("Task", task),
+        classes=classes,
+    )
 
 
 def _broken(path: Path, why: str) -> IntegrityBroken:

@@ -39,8 +39,14 @@ class Scorer:
         self._inputs = frozenset(each.name for each in self._session.get_inputs())
 
     def score(self, rows: Rows) -> NDArray[np.float64]:
-        """Give the probability of class 1 of each row, shape `(rows,)`, in 0-1."""
+        """Give each row's answer.
+
+        Returns:
+            Of a binary model the chance of class 1, of a regression the
+            number, shape `(rows,)`; of several classes the chance of each,
+            shape `(rows, classes)`, each row summing to 1.
+        """
         feed = {NUMBERS_INPUT: rows.numbers, TEXTS_INPUT: rows.texts}
         asked = {name: value for name, value in feed.items() if name in self._inputs}
-        scores = self._session.run([SCORE_OUTPUT], asked)[0]
-        return np.asarray(scores, dtype=np.float64).reshape(-1)
+        scores: NDArray[np.float64] = self._session.run([SCORE_OUTPUT], asked)[0].astype(np.float64)
+        return scores.reshape(-1) if scores.shape[1] == 1 else scores

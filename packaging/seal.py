@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from baton.core.bundle import Bundle, Field
 from baton.core.digest import canonical_json, digest_of_bytes
-from baton.core.errors import Misuse
+from baton.core.errors import Misuse, listed
+from baton.core.policy import Task
 from baton.core.profile import Profile
 from baton.packaging.manifest import FACTS, GOLDEN, MANIFEST, MODEL, PARITY, PROFILE, SCHEMA, write_manifest
-from baton.packaging.onnx_export import ML_OPSET, OPSET, export
+from baton.packaging.onnx_export import OPSET, export
 from baton.packaging.parity import TOLERANCE, prove
 from baton.packaging.reader import open_bundle
 from baton.packaging.rows import NUMBER, rows_from_frame
@@ -23,10 +24,14 @@ from baton.packaging.scorer import Scorer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from baton.training.calibration import Calibration
+
 BUNDLES = "bundles"
 # Fewer would miss a branch of the encoders, more would slow every swap.
 FEWEST_GOLDEN = 16
 MOST_GOLDEN = 32
+# Every class is a column of each answer and of the prediction log.
+MOST_CLASSES = 1_000
 
 
 def seal(
@@ -40,6 +45,9 @@ def seal(
     holdout: pd.DataFrame,
     golden: pd.DataFrame,
     facts: Mapping[str, Any],
+    task: Task = "binary",
+    classes: Sequence[str] = (),
+    calibration: Calibration | None = None,
 ) -> Bundle:
     """Write the bundle of a fitted pipeline; sealing the same thing twice gives the same digest.
 
@@ -54,10 +62,16 @@ def seal(
         golden: 16 to 32 rows whose answers a service must reproduce.
         facts: Where the model comes from: snapshot, metrics, dates; JSON values
             and aware times.
+        task: What the model predicts.
+        classes: The label's classes in the order of their scores; a model of
+            several classes needs them, one of two may have none.
+        calibration: What is done to the pipeline's chances; becomes a part of
+            the graph.
 
     Raises:
         ParityFailed: The model has no converter or answers differently.
-        Misuse: The golden rows are too few or too many.
+        Misuse: The golden rows are too few or too many, or the classes are
+            not those of the task.
     """
     if not FEWEST_GOLDEN <= len(golden) <= MOST_GOLDEN:
         raise Misuse(
@@ -65,12 +79,16 @@ def seal(
             why=f"{len(golden)} golden rows were given, expected {FEWEST_GOLDEN} to {MOST_GOLDEN}",
             fix="pick golden rows from the holdout",
         )
-    onnx = export(pipeline, fields)
+    _check_classes(task, classes)
+    exported = export(pipeline, fields, task=task, classes=classes, calibration=calibration)
+    onnx = exported.onnx
+    parity = prove(onnx, pipeline, holdout, fields=fields, task=task, calibration=calibration, cuts=exported.cuts)
+    schema = {"fields": fields, "task": task, "classes": tuple(classes)}
     contents = {
         MODEL: onnx,
-        SCHEMA: canonical_json({"fields": fields, "opset": OPSET, "ml_opset": ML_OPSET}),
+        SCHEMA: canonical_json({**schema, "opset": OPSET, "ml_opset": exported.ml_opset}),
         PROFILE: profile.to_json(),
-        PARITY: canonical_json(prove(onnx, pipeline, holdout, fields=fields)),
+        PARITY: canonical_json(parity),
         GOLDEN: _golden(onnx, golden, fields),
         FACTS: canonical_json(facts),
     }
@@ -81,6 +99,20 @@ def seal(
     return open_bundle(target)
 
 
+def _check_classes(task: Task, classes: Sequence[str]) -> None:
+    counts: dict[Task, Container[int]] = {
+        "binary": (0, 2),
+        "multiclass": range(3, MOST_CLASSES + 1),
+        "regression": (0,),
+    }
+    if len(classes) not in counts[task] or len(set(classes)) != len(classes):
+        raise Misuse(
+            what="the model cannot be sealed",
+            why=f"its task is {task} and its classes are {listed(classes) or 'none'}",
+            fix="set label.classes in model.yaml",
+        )
+
+
 def _golden(onnx: bytes, golden: pd.DataFrame, fields: Sequence[Field]) -> bytes:
     rows = rows_from_frame(golden, fields)
     requests: list[dict[str, Any]] = [{} for _ in range(len(rows))]
@@ -89,8 +121,7 @@ def _golden(onnx: bytes, golden: pd.DataFrame, fields: Sequence[Field]) -> bytes
         for request, value in zip(requests, next(columns[field.kind]), strict=True):
             missing = value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
             request[field.name] = None if missing else float(value) if field.kind == NUMBER else value
-    scores = [float(score) for score in Scorer(onnx).score(rows)]
-    return canonical_json({"rows": requests, "scores": scores, "tolerance": TOLERANCE})
+    return canonical_json({"rows": requests, "scores": Scorer(onnx).score(rows).tolist(), "tolerance": TOLERANCE})
 
 
 def _write_folder(target: Path, contents: Mapping[str, bytes]) -> None:

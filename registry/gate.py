@@ -1,46 +1,36 @@
 """What a challenger must show before it may take the champion's place.
 
-    holdout is pure ─▶ enough blocks ─▶ beats a constant ─▶ better on average ─▶ proven
-         FAILED            UNDECIDED        either             FAILED             either
+    holdout is pure ─▶ rows unseen ─▶ enough blocks ─▶ beats a constant ─▶ no worse than simple models
+         FAILED           FAILED          UNDECIDED         either                  FAILED
+      ─▶ better on average ─▶ no slice worse ─▶ model tests ─▶ proven
+             FAILED               FAILED           FAILED       either
 
-Every check is made and recorded, whatever the others found; the verdict's
-decision follows from them (see `baton.core.verdict`). The first model of all
-has no champion to beat, and the last two checks are left out.
+Every check is made and recorded, whatever the others found, but one: where a
+model has trained on rows of the holdout, no score is looked at. The verdict's
+decision follows from the checks (see `baton.core.verdict`). The first model of
+all has no champion: what it must prove is that it beats the constant.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from baton.core.errors import EmptyWindow, NotPromotable
+from baton.core.digest import finite
+from baton.core.policy import GateSpec, Metric
 from baton.core.verdict import Check, Outcome, Verdict
-from baton.registry.paired import Gain, paired_gain
-from baton.training.resampling import Resampling, resampling
-
-if TYPE_CHECKING:
-    from baton.core.spec import GateSpec
+from baton.registry.arguments import Arguments, names_of
+from baton.registry.bout import CONSTANT, Bout, bout_of, check_parties
+from baton.registry.paired import Blocks, Gain, blocks_of, method_of
+from baton.registry.slices import slice_checks
 
 # A constant ranks nothing, and a model that ranks well may still answer with
 # wrong probabilities: log loss is what shows both.
-BASELINE_METRIC = {"auc": "log_loss", "log_loss": "log_loss", "brier": "brier"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bout:
-    """The rows on which models are compared, checked."""
-
-    labels: NDArray[np.float64]
-    draws: Resampling
-    confidence: float
-
-    def gain(self, metric: str, challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> Gain:
-        return paired_gain(metric, self.labels, challenger, champion, self.draws, confidence=self.confidence)
+BASELINE_METRIC: dict[Metric, Metric] = {"auc": "log_loss", "pr_auc": "log_loss", "macro_f1": "log_loss"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,44 +41,8 @@ class _Finding:
     factor: float = 1.0
 
 
-def decide(
-    gate: GateSpec,
-    *,
-    model: str,
-    labels: ArrayLike,
-    challenger_scores: ArrayLike,
-    champion_scores: ArrayLike | None,
-    baseline_scores: ArrayLike,
-    blocks: ArrayLike,
-    challenger: str,
-    champion: str | None,
-    epoch: int,
-    holdout: str,
-    holdout_start: datetime,
-    challenger_trained_until: datetime,
-    champion_trained_until: datetime | None,
-    seed: int,
-    now: datetime,
-) -> Verdict:
+def decide(arguments: Arguments) -> Verdict:
     """Judge a challenger on rows that neither model has seen.
-
-    Args:
-        gate: The policy.
-        model: Name of the model.
-        labels: 0 or 1, shape `(rows,)`.
-        challenger_scores: Probabilities, shape `(rows,)`.
-        champion_scores: Probabilities, shape `(rows,)`, or None for the first champion.
-        baseline_scores: The constant baseline: one probability, or one for each row.
-        blocks: Block of each row, shape `(rows,)`; rows of one block share luck.
-        challenger: The challenger's model digest.
-        champion: The champion's model digest, or None.
-        epoch: The ledger's head at the time of judging, 0 for the first champion.
-        holdout: Digest of the rows.
-        holdout_start: First moment of the rows.
-        challenger_trained_until: When its newest training label became known.
-        champion_trained_until: The same of the champion.
-        seed: Seed of the resampling.
-        now: The time of judging.
 
     Returns:
         The verdict; the same arguments give the same bytes of JSON.
@@ -96,49 +50,64 @@ def decide(
     Raises:
         EmptyWindow: There are no rows.
         NotPromotable: The arguments cannot be judged: lengths differ, labels
-            are not 0 and 1, scores are not between 0 and 1, or champion and
-            scores are not given together.
+            or scores are not what the task asks for, the metric is none of
+            the task's or no number, scores are of another data set, or
+            champion and scores are not given together.
     """
-    _check_parties(champion, champion_scores)
-    truth = _labels(labels)
-    scored = _scores("challenger", challenger_scores, truth)
-    baseline = _scores("baseline", np.broadcast_to(np.asarray(baseline_scores, dtype=np.float64), truth.shape), truth)
-    names = np.asarray(blocks, dtype=np.str_)
-    _check_length("blocks", names, truth)
-    draws = resampling(names, resamples=gate.resamples, seed=seed)
-    bout = _Bout(labels=truth, draws=draws, confidence=gate.confidence)
-    findings = [
-        _pure(holdout_start, {"challenger": challenger_trained_until, "champion": champion_trained_until}, champion),
-        _enough_blocks(draws.blocks, gate),
-        _beats_constant(bout.gain(BASELINE_METRIC[gate.metric], scored, baseline), BASELINE_METRIC[gate.metric]),
-    ]
-    if champion_scores is not None:
-        gain = bout.gain(gate.metric, scored, _scores("champion", champion_scores, truth))
-        findings += [_better(gain, gate), _not_worse(gain, gate) if gate.intent == "refresh" else _proven(gain, gate)]
+    check_parties(arguments)
+    purity = [_pure(arguments), _unseen(arguments)]
+    if purity[1].check.outcome is Outcome.FAILED:
+        return _verdict(arguments, blocks_of(names_of(arguments.blocks)), purity)
+    bout = bout_of(arguments)
+    return _verdict(arguments, bout.blocks, purity + _compared(bout, arguments))
+
+
+def _verdict(arguments: Arguments, blocks: Blocks, findings: list[_Finding]) -> Verdict:
     return Verdict(
-        model=model,
-        intent="bootstrap" if champion is None else gate.intent,
-        challenger=challenger,
-        champion=champion,
-        epoch=epoch,
-        holdout=holdout,
-        rows=len(truth),
-        blocks=draws.blocks,
-        metric=gate.metric,
+        model=arguments.model,
+        intent="bootstrap" if arguments.champion is None else arguments.gate.intent,
+        challenger=arguments.challenger,
+        champion=arguments.champion,
+        epoch=arguments.epoch,
+        holdout=arguments.holdout,
+        rows=len(blocks.codes),
+        blocks=blocks.count,
+        metric=arguments.gate.metric,
+        method=method_of(arguments.gate.metric, np.asarray(arguments.challenger_scores), blocks),
+        alpha=arguments.gate.alpha,
+        evidence=arguments.digest,
         checks=tuple(finding.check for finding in findings),
-        rows_needed=_rows_needed(findings, len(truth)),
-        policy=_policy(gate, seed=seed),
-        judged_at=now,
+        rows_needed=_rows_needed(findings, len(blocks.codes)),
+        policy=_policy(arguments),
+        judged_at=arguments.now,
     )
 
 
-def _policy(gate: GateSpec, *, seed: int) -> dict[str, Any]:
-    return {**gate.model_dump(mode="json"), "seed": seed}
+def _policy(arguments: Arguments) -> dict[str, Any]:
+    gate, slicing = (part.model_dump(mode="json") for part in (arguments.gate, arguments.slicing))
+    return {**gate, "task": arguments.task, "slices": slicing}
 
 
-def _pure(start: datetime, trained_until: dict[str, datetime | None], champion: str | None) -> _Finding:
+def _compared(bout: Bout, arguments: Arguments) -> list[_Finding]:
+    """Make every check that reads scores, with those made elsewhere; the proof comes last and is the reason given."""
+    gate = arguments.gate
+    enough, constant = _enough_blocks(bout.blocks.count, gate), _over_constant(bout, gate.metric)
+    others = _over_others(bout, gate.metric)
+    tests = [_Finding(check=check) for check in arguments.tests]
+    if bout.champion is None:
+        return [enough, *others, *tests, constant]
+    gain = bout.gain_over("champion", bout.champion, gate.metric)
+    slices = [_Finding(check=check) for check in slice_checks(bout, arguments.slicing)]
+    proof = _not_worse(gain, gate) if gate.intent == "refresh" else _proven(gain, gate)
+    return [enough, constant, *others, _better(gain, gate), *slices, *tests, proof]
+
+
+def _pure(arguments: Arguments) -> _Finding:
     """The holdout begins after the newest label that either model was trained on."""
-    until = {who: at for who, at in trained_until.items() if who == "challenger" or champion is not None}
+    start = arguments.holdout_start.astimezone(timezone.utc)
+    until: dict[str, datetime | None] = {"challenger": arguments.challenger_trained_until}
+    if arguments.champion is not None:
+        until["champion"] = arguments.champion_trained_until
     seen = [who for who, at in until.items() if at is None or at >= start]
     newest = max((at for at in until.values() if at is not None), default=None)
     margin = None if newest is None else round((start - newest).total_seconds() / 3600, 2)
@@ -148,6 +117,27 @@ def _pure(start: datetime, trained_until: dict[str, datetime | None], champion: 
         detail = f"the holdout starts {margin:g} h after the newest training label was known"
     outcome = Outcome.FAILED if seen else Outcome.PASSED
     return _Finding(check=Check(name="holdout_pure", outcome=outcome, observed=margin, required=0.0, detail=detail))
+
+
+def _unseen(arguments: Arguments) -> _Finding:
+    """No row of the holdout is among the rows that a model was trained on; a model not looked at may have seen all."""
+    parties = ["challenger"] if arguments.champion is None else ["challenger", "champion"]
+    unknown = [who for who in parties if who not in arguments.shared_rows]
+    seen = {who: int(count) for who, count in sorted(arguments.shared_rows.items()) if count}
+    if seen:
+        detail = "; ".join(f"{who} has trained on {count:,} rows of the holdout" for who, count in seen.items())
+    elif unknown:
+        detail = f"nobody counted the holdout rows that {' and '.join(unknown)} trained on"
+    else:
+        detail = f"no row of the holdout is among the training rows of {' or '.join(parties)}"
+    check = Check(
+        name="rows_unseen",
+        outcome=Outcome.FAILED if seen or unknown else Outcome.PASSED,
+        observed=None if unknown else float(sum(seen.values())),
+        required=0.0,
+        detail=detail,
+    )
+    return _Finding(check=check)
 
 
 def _enough_blocks(blocks: int, gate: GateSpec) -> _Finding:
@@ -162,9 +152,29 @@ def _enough_blocks(blocks: int, gate: GateSpec) -> _Finding:
     return _Finding(check=check, factor=1.0 if enough else gate.minimum_blocks / blocks)
 
 
-def _beats_constant(gain: Gain, metric: str) -> _Finding:
-    failed = gain.mean <= 0
-    return _judged("beats_constant", gain, 0.0, f"{_plain(metric)} gain over the constant base rate", failed=failed)
+def _over_constant(bout: Bout, metric: Metric) -> _Finding:
+    plainest = BASELINE_METRIC.get(metric, metric)
+    gain = bout.gain_over(CONSTANT, bout.baselines[CONSTANT], plainest)
+    title = f"{_plain(plainest)} gain over the constant answer"
+    return _judged("beats_constant", gain, 0.0, title, failed=gain.mean <= 0)
+
+
+def _over_others(bout: Bout, metric: Metric) -> list[_Finding]:
+    """Of the other simple models none may be proven better."""
+    findings = []
+    for name in sorted(set(bout.baselines) - {CONSTANT}):
+        gain = bout.gain_over(name, bout.baselines[name], metric)
+        check = Check(
+            name=f"not_worse_than_{name}",
+            outcome=Outcome.FAILED if gain.high < 0 else Outcome.PASSED,
+            observed=gain.mean,
+            required=0.0,
+            low=finite(gain.low),
+            high=finite(gain.high),
+            detail=f"{_plain(metric)} gain over the baseline {name} {_interval(gain)}, high end must not be below 0",
+        )
+        findings.append(_Finding(check=check))
+    return findings
 
 
 def _better(gain: Gain, gate: GateSpec) -> _Finding:
@@ -176,15 +186,11 @@ def _better(gain: Gain, gate: GateSpec) -> _Finding:
         outcome=Outcome.PASSED if passed else Outcome.FAILED,
         observed=gain.mean,
         required=gate.min_lift,
-        low=gain.low,
-        high=gain.high,
+        low=finite(gain.low),
+        high=finite(gain.high),
         detail=f"mean {_plain(gate.metric)} gain over the champion {gain.mean:+.5f}, {needed} needed",
     )
     return _Finding(check=check)
-
-
-def _plain(metric: str) -> str:
-    return metric.replace("_", " ")
 
 
 def _not_worse(gain: Gain, gate: GateSpec) -> _Finding:
@@ -206,18 +212,30 @@ def _judged(name: str, gain: Gain, limit: float, title: str, *, failed: bool, cl
     """
     passed = gain.low >= limit if closed else gain.low > limit
     outcome = Outcome.PASSED if passed else Outcome.FAILED if failed else Outcome.UNDECIDED
-    comparison = "at least" if closed else "above"
-    detail = (
-        f"{title} {gain.mean:+.5f}, interval {gain.low:+.5f} to {gain.high:+.5f},"
-        f" low end must be {comparison} {limit:g}"
-    )
+    detail = f"{title} {_interval(gain)}, low end must be {'at least' if closed else 'above'} {limit:g}"
     check = Check(
-        name=name, outcome=outcome, observed=gain.mean, required=limit, low=gain.low, high=gain.high, detail=detail
+        name=name,
+        outcome=outcome,
+        observed=gain.mean,
+        required=limit,
+        low=finite(gain.low),
+        high=finite(gain.high),
+        detail=detail,
     )
-    if outcome is not Outcome.UNDECIDED:
+    # Of one block nothing is known; what is missing then is blocks.
+    if outcome is not Outcome.UNDECIDED or math.isinf(gain.low):
         return _Finding(check=check)
     room = gain.mean - limit
     return _Finding(check=check, factor=((gain.mean - gain.low) / room) ** 2 if room > 0 else math.inf)
+
+
+def _interval(gain: Gain) -> str:
+    ends = "" if math.isinf(gain.low) else f", interval {gain.low:+.5f} to {gain.high:+.5f}"
+    return f"{gain.mean:+.5f}{ends}"
+
+
+def _plain(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def _rows_needed(findings: list[_Finding], rows: int) -> int | None:
@@ -227,52 +245,3 @@ def _rows_needed(findings: list[_Finding], rows: int) -> int | None:
     factor = max(finding.factor for finding in findings)
     undecided = any(finding.check.outcome is Outcome.UNDECIDED for finding in findings)
     return max(rows + 1, math.ceil(rows * factor)) if undecided and math.isfinite(factor) else None
-
-
-def _check_parties(champion: str | None, scores: ArrayLike | None) -> None:
-    if (champion is None) != (scores is None):
-        raise NotPromotable(
-            what="the champion's digest and scores do not come together",
-            why=f"the digest is {champion!r}, and scores are {'missing' if scores is None else 'given'}",
-            fix="give both, or neither for the first champion",
-        )
-
-
-def _labels(labels: ArrayLike) -> NDArray[np.float64]:
-    truth = np.asarray(labels, dtype=np.float64)
-    if truth.ndim != 1 or len(truth) == 0:
-        raise EmptyWindow(
-            what="no rows to judge on",
-            why=f"the labels have shape {truth.shape}",
-            fix="choose another as_of or a longer training.holdout_days",
-        )
-    if set(np.unique(truth).tolist()) != {0.0, 1.0}:
-        raise NotPromotable(
-            what="the labels cannot tell models apart",
-            why=f"they take the values {np.unique(truth)[:4].tolist()}, and both 0 and 1 are needed",
-            fix="check the label column, or judge on a longer holdout",
-        )
-    return truth
-
-
-def _scores(who: str, scores: ArrayLike, labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    values = np.asarray(scores, dtype=np.float64)
-    _check_length(f"{who} scores", values, labels)
-    # A comparison with NaN is false, so NaN is refused here too.
-    bad = ~((values >= 0) & (values <= 1))
-    if bad.any():
-        raise NotPromotable(
-            what=f"{int(bad.sum())} of {len(values)} {who} scores are no probabilities",
-            why=f"the first is {values[bad][0]}",
-            fix="score again with a model that gives numbers between 0 and 1",
-        )
-    return values
-
-
-def _check_length(name: str, values: NDArray[Any], labels: NDArray[np.float64]) -> None:
-    if values.shape != labels.shape:
-        raise NotPromotable(
-            what=f"{name} and labels are not of the same rows",
-            why=f"their shapes are {values.shape} and {labels.shape}",
-            fix="score exactly the rows of the holdout",
-        )

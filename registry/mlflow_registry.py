@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from baton.core.errors import DependencyDown, Misuse
+from baton.core.registered_version import RegisteredVersion
 from baton.core.run import Run
 from baton.registry import mlflow_run
-from baton.registry.mlflow_run import KEY_TAG, STATUS_TAG
+from baton.registry.mlflow_connection import MISSING, MlflowConnection
+from baton.registry.mlflow_run import ABANDONED, KEY_TAG, LOGGING, REGISTERED, STATUS_TAG
+from baton.registry.mlflow_words import NAME, VERSION, check_key, check_name, check_tag, check_version, one_line
 from baton.registry.model_card import model_card, model_description
-from baton.settings import IMPATIENT, QUIET
 
-ABANDONED = "abandoned"
-REGISTERED = "registered"
-MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-# MLflow shows an experiment as one of models, not of prompts.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-# A command's output is its own; MLflow prints links into it, and a line for each table that it makes.
-SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+# What MLflow takes at once.
+BATCH = 100
+PAGE = 1_000
 
 
 class MlflowRegistry:
-    """MLflow behind the `Registry` port, on a server or on a SQLite file.
+    """MLflow behind the `Registry` port, on a server or on a database of its own.
 
     Nothing is imported or opened before the first call. The first call on a
-    new SQLite file makes MLflow's tables, which takes seconds: call `prepare`
+    new database makes MLflow's tables, which takes seconds: call `prepare`
     from a thread while there is other work.
+
+    Names that are none are refused, and what MLflow holds that Baton would not
+    have written is passed over: people and other programs write there too.
+
+    Args:
+        tracking_uri: URL of a server, or of a database: `sqlite:///...`, `postgresql+psycopg://...`.
+        artifact_root: Folder of the files or a URI such as `s3://bucket/folder`; the server's own where left out.
+        experiment: Name under which the runs are listed.
     """
 
-    def __init__(self, *, tracking_uri: str, artifact_root: Path | None, experiment: str) -> None:
-        self.tracking_uri = tracking_uri
-        self.artifact_root = artifact_root
-        self.experiment = experiment
-        self._lock = threading.Lock()
-        self._opened: tuple[Any, str] | None = None
+    def __init__(self, *, tracking_uri: str, artifact_root: Path | str | None, experiment: str) -> None:
+        self._connection = MlflowConnection(
+            tracking_uri=tracking_uri, artifact_root=artifact_root, experiment=experiment
+        )
 
     def prepare(self) -> None:
         """Make the store and the experiment if they are not there; safe to call from several threads."""
@@ -48,10 +49,10 @@ class MlflowRegistry:
     def find(self, model: str, *, key: str) -> str | None:
         """Give the version registered under a run key, or None; the oldest if there were several."""
         client, _ = self._open()
-        with self._explained(f"look for a version of {model}"):
-            found = client.search_model_versions(f"name = '{model}' and tag.`{KEY_TAG}` = '{key}'")
+        with self._explained(f"look for a version of {check_name('model', model)}"):
+            found = self._versions(client, model, key=key)
         # SQLite gives numbers, a server text.
-        return min((str(version.version) for version in found), key=int, default=None)
+        return str(found[0].version) if found else None
 
     def register(self, model: str, run: Run) -> str:
         """Log a run with what it carries and give its version; the same key makes no second version.
@@ -59,86 +60,149 @@ class MlflowRegistry:
         A run that died before it became a version is tagged as abandoned, and
         logged anew.
         """
-        version = self.find(model, key=run.key)
-        if version is not None:
-            return version
         client, experiment = self._open()
-        with self._explained(f"register {run.name}"):
+        with self._explained(f"register {one_line(run.name)}"):
+            found = self._versions(client, check_name("model", model), key=check_key(run.key))
+            if found:
+                # The process that made it may have died before it closed its run.
+                self._close(client, found[0].run_id, REGISTERED)
+                return str(found[0].version)
             self._abandon(client, experiment, key=run.key)
             run_id = self._log(client, experiment, run)
             created = self._create_version(client, experiment, model, run, run_id=run_id)
         return self._settle(model, run, version=created, run_id=run_id)
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Write tags on a version."""
+        """Write tags on a version, each value as one bounded line."""
         client, _ = self._open()
-        with self._explained(f"tag version {version} of {model}"):
+        with self._explained(f"tag version {check_version(version)} of {check_name('model', model)}"):
             for name, value in tags.items():
-                client.set_model_version_tag(model, version, name, value)
+                client.set_model_version_tag(model, version, check_tag(name), one_line(value))
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
         client, _ = self._open()
-        with self._explained(f"point {alias} at version {version} of {model}"):
+        check_name("alias", alias)
+        with self._explained(f"point {alias} at version {check_version(version)} of {check_name('model', model)}"):
             client.set_registered_model_alias(model, alias, version)
 
     def drop_alias(self, model: str, alias: str) -> None:
         """Remove an alias; one that is not there is no error."""
         client, _ = self._open()
-        with self._explained(f"remove {alias} of {model}"):
+        with self._explained(f"remove {check_name('alias', alias)} of {check_name('model', model)}"):
             client.delete_registered_model_alias(model, alias)
 
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version; none where the model is unknown."""
-        client, _ = self._open()
-        with self._explained(f"read the aliases of {model}"):
+        with self._connection.polling(f"read the aliases of {check_name('model', model)}"):
+            client, _ = self._open()
             found = client.search_registered_models(f"name = '{model}'")
-        return {alias: str(version) for entry in found for alias, version in entry.aliases.items()}
+        held = [(alias, str(version)) for entry in found for alias, version in entry.aliases.items()]
+        return {alias: version for alias, version in held if NAME.fullmatch(alias) and VERSION.fullmatch(version)}
 
-    def _open(self) -> tuple[Any, str]:
-        """Give the client and the experiment's id, made on the first call."""
-        with self._lock:
-            if self._opened is None:
-                for name, value in (QUIET | IMPATIENT | SILENT).items():
-                    os.environ.setdefault(name, value)
-                from mlflow.tracking import MlflowClient
+    def read(self, model: str, version: str) -> RegisteredVersion | None:
+        """Give what the registry knows of a version, or None where it is not there.
 
-                with self._explained("open the tracking store"):
-                    client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
-                    self._opened = client, self._experiment_id(client)
-            return self._opened
+        Verdict and bundle are named on the page of its run; a tag of the same
+        name on the version goes first.
+        """
+        purpose = f"read version {check_version(version)} of {check_name('model', model)}"
+        with self._connection.polling(purpose):
+            client, _ = self._open()
+            found = client.search_model_versions(f"name = '{model}' and version_number = {int(version)}")
+            if not found:
+                return None
+            tags = {**self._run_tags(client, found[0].run_id), **found[0].tags}
+        return RegisteredVersion(
+            model=model,
+            version=version,
+            verdict_id=tags.get(mlflow_run.VERDICT_TAG),
+            bundle=tags.get(mlflow_run.BUNDLE_TAG),
+            tags={name: str(value) for name, value in found[0].tags.items()},
+        )
 
-    def _experiment_id(self, client: Any) -> str:
+    def _run_tags(self, client: Any, run_id: str | None) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
 
-        found = client.get_experiment_by_name(self.experiment)
-        if found is None:
-            location = self.artifact_root.absolute().as_uri() if self.artifact_root else None
-            try:
-                return str(client.create_experiment(self.experiment, artifact_location=location, tags=EXPERIMENT_TAGS))
-            except MlflowException:
-                # Another process made it between the two calls.
-                found = client.get_experiment_by_name(self.experiment)
-                if found is None:
-                    raise
-        return str(found.experiment_id)
+        if not run_id:
+            return {}
+        try:
+            return dict(client.get_run(run_id).data.tags)
+        except MlflowException as error:
+            if error.error_code in MISSING:
+                # A run may be deleted for good while its version stays.
+                return {}
+            raise
+
+    def abandon_orphans(self, model: str, *, known_keys: Collection[str] = ()) -> tuple[str, ...]:
+        """Tag what crashes left half-done as abandoned, and give the keys of those runs.
+
+        A run that had become a version is closed as registered instead. Of two
+        versions of one key the older stays, as in `register`.
+
+        Args:
+            model: Name of the model.
+            known_keys: Keys of runs that still go on; they are left alone.
+        """
+        client, experiment = self._open()
+        abandoned = set[str]()
+        with self._explained(f"look for half-done runs of {check_name('model', model)}"):
+            versions = [v for v in self._versions(client, model) if v.tags[KEY_TAG] not in known_keys]
+            oldest = {version.tags[KEY_TAG]: version for version in reversed(versions)}
+            kept = {version.run_id for version in oldest.values()}
+            for run in client.search_runs([experiment], f"tags.`{STATUS_TAG}` = '{LOGGING}'", max_results=PAGE):
+                if run.info.run_id in kept:
+                    self._close(client, run.info.run_id, REGISTERED)
+                elif run.data.tags.get(KEY_TAG) not in known_keys:
+                    self._abandon_run(client, experiment, run)
+                    abandoned.add(str(run.data.tags.get(KEY_TAG, "")))
+            for version in versions:
+                if version.run_id not in kept and version.tags.get(STATUS_TAG) != ABANDONED:
+                    client.set_model_version_tag(model, version.version, STATUS_TAG, ABANDONED)
+                    abandoned.add(version.tags[KEY_TAG])
+        return tuple(sorted(abandoned))
+
+    def _open(self) -> tuple[Any, str]:
+        return self._connection.open()
+
+    def _explained(self, purpose: str) -> AbstractContextManager[None]:
+        return self._connection.asking(purpose)
+
+    def _versions(self, client: Any, model: str, *, key: str | None = None) -> list[Any]:
+        """Give the versions that Baton made, or those of one key, oldest first."""
+        which = f" and tag.`{KEY_TAG}` = '{check_key(key)}'" if key is not None else ""
+        found = client.search_model_versions(f"name = '{model}'{which}", max_results=PAGE)
+        return sorted((v for v in found if KEY_TAG in v.tags), key=lambda version: int(version.version))
 
     def _abandon(self, client: Any, experiment: str, *, key: str) -> None:
         for orphan in client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'"):
-            client.set_tag(orphan.info.run_id, STATUS_TAG, ABANDONED)
-            if orphan.info.status == "RUNNING":
-                client.set_terminated(orphan.info.run_id, status="KILLED")
+            self._abandon_run(client, experiment, orphan)
+
+    def _abandon_run(self, client: Any, experiment: str, run: Any) -> None:
+        run_id = run.info.run_id
+        for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+            client.set_logged_model_tags(model.model_id, {STATUS_TAG: ABANDONED})
+        client.set_tag(run_id, STATUS_TAG, ABANDONED)
+        if run.info.status == "RUNNING":
+            client.set_terminated(run_id, status="KILLED")
+
+    def _close(self, client: Any, run_id: str, status: str) -> None:
+        run = client.get_run(run_id)
+        if run.data.tags.get(STATUS_TAG) == LOGGING:
+            client.set_tag(run_id, STATUS_TAG, status)
+        if run.info.status == "RUNNING":
+            client.set_terminated(run_id)
 
     def _log(self, client: Any, experiment: str, run: Run) -> str:
         from mlflow.entities import Metric, Param
 
-        started = client.create_run(experiment, run_name=run.name, tags=mlflow_run.run_tags(run))
+        started = client.create_run(experiment, run_name=mlflow_run.run_name(run), tags=mlflow_run.run_tags(run))
         run_id, moment = str(started.info.run_id), started.info.start_time
-        client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, moment, 0) for name, value in mlflow_run.metrics(run).items()],
-            params=[Param(name, value) for name, value in mlflow_run.parameters(run).items()],
-        )
+        metrics = [Metric(name, value, moment, 0) for name, value in mlflow_run.metrics(run).items()]
+        params = [Param(name, value) for name, value in mlflow_run.parameters(run).items()]
+        for start in range(0, max(len(metrics), len(params)), BATCH):
+            part = slice(start, start + BATCH)
+            client.log_batch(run_id, metrics=metrics[part], params=params[part])
         client.log_inputs(run_id, [mlflow_run.dataset_input(run)])
         with tempfile.TemporaryDirectory() as folder:
             mlflow_run.write_files(run, Path(folder))
@@ -187,37 +251,5 @@ class MlflowRegistry:
         with self._explained(f"close the run of {run.name}"):
             if first != version:
                 client.delete_model_version(model, version)
-            client.set_tag(run_id, STATUS_TAG, REGISTERED if first == version else ABANDONED)
-            client.set_terminated(run_id)
+            self._close(client, run_id, REGISTERED if first == version else ABANDONED)
         return first
-
-    @contextmanager
-    def _explained(self, purpose: str) -> Iterator[None]:
-        """Turn what MLflow raises into errors that say what to do."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            yield
-        except MlflowException as error:
-            if error.error_code in MISSING:
-                raise Misuse(
-                    what=f"MLflow cannot {purpose}", why=_first_line(error), fix="check the model and the version"
-                ) from error
-            raise self._down(purpose, error) from error
-        except Exception as error:
-            # SQLAlchemy's and the operating system's own, which MLflow lets
-            # through; anything else is a fault of ours and stays as it is.
-            if isinstance(error, OSError) or type(error).__module__.startswith("sqlalchemy"):
-                raise self._down(purpose, error) from error
-            raise
-
-    def _down(self, purpose: str, error: Exception) -> DependencyDown:
-        return DependencyDown(
-            what=f"MLflow at {self.tracking_uri} cannot {purpose}",
-            why=_first_line(error),
-            fix="start the server or make the file writable, then run the same command again",
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

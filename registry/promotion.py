@@ -1,38 +1,36 @@
-"""Who becomes champion: a promotion on a verdict, a rollback to an older epoch, and the aliases that follow."""
+"""Who becomes champion: a promotion on a verdict, an override with a reason, a rollback to an older epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
-from baton.core.errors import Conflict, NotPromotable, listed
-from baton.core.ledger_entry import LedgerEntry
-from baton.core.ports import Ledger, Registry
+from baton.core.errors import Conflict, Misuse, NotPromotable, listed
+from baton.core.lease import Lease
+from baton.core.ledger_entry import EntryKind, LedgerEntry
+from baton.core.ports import Ledger
 from baton.core.verdict import Verdict
-
-CHAMPION = "champion"
-PREVIOUS = "previous"
-
-
-class JudgedLedger(Ledger, Protocol):
-    """A ledger that keeps the verdicts on which its entries rest."""
-
-    def store_verdict(self, verdict: Verdict) -> None:
-        """Keep a verdict under its id; keeping it again changes nothing."""
-
-    def verdict(self, verdict_id: str) -> Verdict | None:
-        """Give the verdict of an id, or None."""
+from baton.registry.mlflow_words import one_line
 
 
 def promote(
-    ledger: JudgedLedger, verdict: Verdict, *, version: str, digest: str, actor: str, reason: str, now: datetime
+    ledger: Ledger,
+    verdict: Verdict,
+    *,
+    version: str,
+    digest: str,
+    actor: str,
+    reason: str,
+    now: datetime,
+    override: str | None = None,
+    lease: Lease | None = None,
 ) -> LedgerEntry:
     """Make the judged challenger champion.
 
     Promoting a verdict whose entry is the head already gives that entry, so a
-    step that died half-way may simply run again.
+    step that died half-way may simply run again. An override where nothing
+    stands in the way is an ordinary promotion.
 
     Args:
         ledger: Where the entry is written.
@@ -42,37 +40,38 @@ def promote(
         actor: Who promotes.
         reason: Why, for people.
         now: The time of the entry.
+        override: Why the objections are set aside; they stay in the entry, by name.
+        lease: The lease under which this is done.
 
     Raises:
-        NotPromotable: The verdict does not say PROMOTE.
+        NotPromotable: The verdict does not say PROMOTE, or the bundle was
+            rolled back and nothing new speaks for it.
         Conflict: The champion that was judged against is no longer champion.
+        Misuse: The override gives no reason.
     """
-    if not verdict.promotes:
-        raise NotPromotable(
-            what=f"verdict {verdict.id[:12]} on {verdict.model} is {verdict.decision}",
-            why=verdict.reason,
-            fix="train a better challenger, or judge again on more rows",
-        )
+    why = None if override is None else _reason(override)
     head = ledger.head(verdict.model)
     if _is_done(head, verdict, version, digest):
         assert head is not None
         return head
+    skipped = tuple(objections(ledger, verdict, digest=digest, head=head))
+    if skipped and why is None:
+        raise _refused(verdict, head, skipped)
+    stands = head.epoch if head else 0
     entry = LedgerEntry(
         model=verdict.model,
-        epoch=verdict.epoch + 1,
+        epoch=stands + 1,
         version=version,
         digest=digest,
-        previous_epoch=verdict.epoch,
+        previous_epoch=stands,
         verdict_id=verdict.id,
         actor=actor,
-        reason=reason,
+        reason=overridden(why, skipped) if skipped and why else one_line(reason),
         at=now,
+        kind=EntryKind.OVERRIDE if skipped else EntryKind.PROMOTION,
     )
-    _check_epoch(verdict, head)
-    # An entry never names a verdict that is not there.
-    ledger.store_verdict(verdict)
     try:
-        ledger.append(entry)
+        ledger.append(entry, verdict=verdict, lease=lease)
     except Conflict:
         # Somebody may have promoted the very same verdict a moment ago.
         head = ledger.head(verdict.model)
@@ -83,8 +82,36 @@ def promote(
     return entry
 
 
+def objections(ledger: Ledger, verdict: Verdict, *, digest: str, head: LedgerEntry | None) -> Iterator[str]:
+    """Give what stands in the way of a promotion, which is also what an override sets aside."""
+    if not verdict.promotes:
+        yield f"its verdict is {verdict.decision.value}: {verdict.reason}"
+    if digest != verdict.challenger:
+        yield f"the bundle {digest[:12]} is not the one that was judged, {verdict.challenger[:12]}"
+    stands = head.epoch if head else 0
+    if verdict.epoch != stands:
+        yield f"it was judged against epoch {verdict.epoch}, and the ledger stands at epoch {stands}"
+    last = rolled_back(ledger, verdict.model, digest)
+    if last is not None and not _is_new(ledger, verdict, digest, since=last.at):
+        yield f"it was rolled back at epoch {last.epoch}, and nothing was learnt of it since"
+
+
+def rolled_back(ledger: Ledger, model: str, digest: str) -> LedgerEntry | None:
+    """Give the rollback that ended a bundle's newest reign, or None where none did."""
+    newest = ledger.find(model, digest=digest)
+    after = ledger.entry(model, newest.epoch + 1) if newest else None
+    return after if after is not None and after.kind is EntryKind.ROLLBACK else None
+
+
 def rollback(
-    ledger: Ledger, model: str, *, to_epoch: int | None = None, actor: str, reason: str, now: datetime
+    ledger: Ledger,
+    model: str,
+    *,
+    to_epoch: int | None = None,
+    actor: str,
+    reason: str,
+    now: datetime,
+    lease: Lease | None = None,
 ) -> LedgerEntry:
     """Make an older champion champion again, as a new entry.
 
@@ -95,82 +122,107 @@ def rollback(
         actor: Who rolls back.
         reason: Why, for people.
         now: The time of the entry.
+        lease: The lease under which this is done.
 
     Raises:
         NotPromotable: There is no such epoch, or it holds the present champion;
             the epochs that can be restored are listed.
         Conflict: Somebody wrote the next epoch first.
     """
-    history = ledger.history(model)
-    restorable = [entry for entry in history if entry.digest != history[-1].digest]
-    if to_epoch is None:
-        target = previous_champion(history)
-    else:
-        target = next((entry for entry in restorable if entry.epoch == to_epoch), None)
-    if target is None:
-        epochs = [f"{entry.epoch} (version {entry.version})" for entry in restorable]
-        raise NotPromotable(
-            what=f"{model} cannot roll back to {'an earlier champion' if to_epoch is None else f'epoch {to_epoch}'}",
-            why=f"the ledger stands at epoch {history[-1].epoch if history else 0}",
-            fix=f"name one of the epochs {listed(epochs)}" if epochs else "promote a second champion first",
-        )
-    head = history[-1]
-    entry = replace(target, epoch=head.epoch + 1, previous_epoch=head.epoch, actor=actor, reason=reason, at=now)
-    ledger.append(entry)
+    head = ledger.head(model)
+    target = champion_before(ledger, model) if to_epoch is None else ledger.entry(model, to_epoch)
+    if head is None or target is None or target.digest == head.digest:
+        raise _no_way_back(ledger, model, head, to_epoch)
+    entry = restored(target, head, actor=actor, reason=reason, now=now)
+    ledger.append(entry, lease=lease)
     return entry
 
 
-def previous_champion(history: tuple[LedgerEntry, ...]) -> LedgerEntry | None:
+def restored(target: LedgerEntry, head: LedgerEntry, *, actor: str, reason: str, now: datetime) -> LedgerEntry:
+    """Give the entry that makes an older champion follow the present one."""
+    return replace(
+        target,
+        epoch=head.epoch + 1,
+        previous_epoch=head.epoch,
+        actor=actor,
+        reason=one_line(reason),
+        at=now,
+        kind=EntryKind.ROLLBACK,
+    )
+
+
+def champion_before(ledger: Ledger, model: str) -> LedgerEntry | None:
     """Give the entry whose champion the present one followed when it was first promoted.
 
     A champion that came back by rollback is traced to its first epoch, so two
     rollbacks in a row go back two champions instead of forth again.
     """
-    if not history:
-        return None
-    digest = history[-1].digest
-    restored = len(history) > 1 and any(entry.digest == digest for entry in history[:-1])
-    first = next(i for i, entry in enumerate(history) if entry.digest == digest) if restored else len(history) - 1
+    head = ledger.head(model)
+    first = ledger.find(model, digest=head.digest, oldest=True) if head else None
+    return ledger.entry(model, first.epoch - 1) if first else None
+
+
+def previous_champion(history: tuple[LedgerEntry, ...]) -> LedgerEntry | None:
+    """Give what `champion_before` gives, from a whole history."""
+    first = next((i for i, entry in enumerate(history) if entry.digest == history[-1].digest), 0)
     return history[first - 1] if first else None
 
 
-def reconcile(model: str, ledger: Ledger, registry: Registry) -> Mapping[str, str]:
-    """Make the registry's aliases say what the ledger says.
+def overrides(ledger: Ledger, since: datetime) -> tuple[LedgerEntry, ...]:
+    """Give every override of any model from a moment on, oldest first: what a weekly report lists."""
+    found = [entry for model in ledger.models() for entry in ledger.history(model)]
+    late = [entry for entry in found if entry.kind is EntryKind.OVERRIDE and entry.at >= since]
+    return tuple(sorted(late, key=lambda entry: (entry.at, entry.model, entry.epoch)))
 
-    Safe to run at any time, by anyone, any number of times.
 
-    Returns:
-        The aliases that had to move, each with the version it now names.
-    """
-    history = ledger.history(model)
-    if not history:
-        return {}
-    before = previous_champion(history)
-    wanted = {CHAMPION: history[-1].version} | ({PREVIOUS: before.version} if before else {})
-    found = registry.aliases(model)
-    moved = {alias: version for alias, version in wanted.items() if found.get(alias) != version}
-    for alias, version in moved.items():
-        registry.set_alias(model, alias, version)
-    if before is None and PREVIOUS in found:
-        # The first champion is champion again, and nothing came before it.
-        registry.drop_alias(model, PREVIOUS)
-    return moved
+def overridden(why: str, skipped: tuple[str, ...]) -> str:
+    """Give the reason of an override with everything that it sets aside."""
+    return one_line(f"{why} (set aside: {'; '.join(skipped)})")
+
+
+def _reason(override: str) -> str:
+    why = one_line(override)
+    if not why:
+        raise Misuse(what="this override is refused", why="it gives no reason", fix="say why the gate is set aside")
+    return why
 
 
 def _is_done(head: LedgerEntry | None, verdict: Verdict, version: str, digest: str) -> bool:
     return (
         head is not None
+        and head.kind is not EntryKind.ROLLBACK
         and head.verdict_id == verdict.id
-        and head.previous_epoch == verdict.epoch
         and (head.version, head.digest) == (version, digest)
     )
 
 
-def _check_epoch(verdict: Verdict, head: LedgerEntry | None) -> None:
+def _is_new(ledger: Ledger, verdict: Verdict, digest: str, *, since: datetime) -> bool:
+    """Whether a verdict was given after a moment, and on other rows than the one before it."""
+    newest = ledger.find(verdict.model, digest=digest)
+    before = ledger.verdict(newest.verdict_id) if newest and newest.verdict_id else None
+    return verdict.judged_at > since and (before is None or before.holdout != verdict.holdout)
+
+
+def _refused(verdict: Verdict, head: LedgerEntry | None, skipped: tuple[str, ...]) -> Conflict | NotPromotable:
     stands = head.epoch if head else 0
-    if verdict.epoch != stands:
-        raise Conflict(
+    if verdict.promotes and verdict.epoch != stands:
+        return Conflict(
             what=f"verdict {verdict.id[:12]} on {verdict.model} is out of date",
             why=f"it was judged against epoch {verdict.epoch}, and the ledger stands at epoch {stands}",
             fix="judge again against the new champion",
         )
+    return NotPromotable(
+        what=f"verdict {verdict.id[:12]} on {verdict.model} does not promote",
+        why="; ".join(skipped),
+        fix="train a better challenger, judge again on other rows, or override with a reason",
+    )
+
+
+def _no_way_back(ledger: Ledger, model: str, head: LedgerEntry | None, to_epoch: int | None) -> NotPromotable:
+    others = [entry for entry in ledger.history(model) if head and entry.digest != head.digest]
+    epochs = [f"{entry.epoch} (version {entry.version})" for entry in others]
+    return NotPromotable(
+        what=f"{model} cannot roll back to {'an earlier champion' if to_epoch is None else f'epoch {to_epoch}'}",
+        why=f"the ledger stands at epoch {head.epoch if head else 0}",
+        fix=f"name one of the epochs {listed(epochs)}" if epochs else "promote a second champion first",
+    )

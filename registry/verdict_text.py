@@ -6,12 +6,19 @@ from baton.core.verdict import Check, Verdict
 
 # Markdown: numbers stand to the right, words to the left.
 ALIGNED = ["---", "---", "---:", "---:", "---:", "---"]
-MARKS = {"passed": "yes", "failed": "NO", "undecided": "not yet"}
+MARKS = {"passed": "yes", "failed": "NO", "undecided": "not yet", "noted": "noted"}
+# What begins the name of a check on a slice; what follows is the slice's own name.
+SLICE = "slice "
 
 
 def plain_name(name: str) -> str:
     """Give a metric's or a check's name as a person writes it: `log_loss` is log loss."""
     return name.replace("_", " ")
+
+
+def check_name(check: Check) -> str:
+    """Give a check's name as a person writes it; a slice keeps the names of its column and value."""
+    return check.name if check.name.startswith(SLICE) else plain_name(check.name)
 
 
 def plain_words(text: str, *, metric: str) -> str:
@@ -52,14 +59,14 @@ def verdict_markdown(verdict: Verdict) -> str:
 
 
 def _evidence(verdict: Verdict) -> str:
-    return f"{verdict.rows:,} rows in {verdict.blocks} blocks, {plain_name(verdict.metric)}"
+    return f"{verdict.rows:,} rows in {verdict.blocks:,} blocks, {plain_name(verdict.metric)}, {verdict.method}"
 
 
 def _row(check: Check, *, metric: str) -> list[str]:
     interval = "" if check.low is None or check.high is None else f"{check.low:+.4f} to {check.high:+.4f}"
     mark = MARKS[check.outcome.value]
     why = plain_words(check.detail, metric=metric)
-    return [plain_name(check.name), mark, _number(check.observed), _number(check.required), interval, why]
+    return [check_name(check), mark, _number(check.observed), _number(check.required), interval, why]
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,8 @@
 """The service's HTTP interface.
 
 POST /v1/models/{name}/predict   score rows
-GET  /v1/models/{name}           what is served: version, digest, epoch, fields
+GET  /v1/models/{name}           what is served: version, digest, epoch, task, classes, fields
+GET  /openapi.json               the same as an OpenAPI document, with the answers of its task
 GET  /livez, /readyz, /metrics   for supervisors and Prometheus
 """
 
@@ -21,7 +22,9 @@ from starlette.routing import Route
 
 from baton.core.digest import plain
 from baton.core.errors import BatonError, DependencyDown, SourceMissing
+from baton.serving.answers import answers
 from baton.serving.engine import Engine, running
+from baton.serving.openapi import openapi
 from baton.serving.predictor import Predictor
 from baton.serving.problem import on_http_error, problem, problem_of
 from baton.serving.request_body import parse_request, read_body
@@ -46,6 +49,7 @@ def create_app(configure: Callable[[], ServingSettings]) -> Starlette:
         routes=[
             Route("/v1/models/{name}/predict", predict, methods=["POST"]),
             Route("/v1/models/{name}", describe, methods=["GET"]),
+            Route("/openapi.json", document, methods=["GET"]),
             Route("/livez", livez, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
@@ -94,9 +98,7 @@ async def _predict(request: Request, engine: Engine) -> Response:
             "version": release.version,
             "digest": release.champion,
             "epoch": release.epoch,
-            "predictions": [
-                {"id": each, "score": score} for each, score in zip(ids, scored.scores.tolist(), strict=True)
-            ],
+            "predictions": answers(predictor.bundle, ids, scored.scores),
         },
         headers={"model-version": release.version, "model-digest": release.champion},
     )
@@ -117,9 +119,21 @@ async def describe(request: Request) -> Response:
             "version": release.version,
             "digest": release.champion,
             "epoch": release.epoch,
+            "task": predictor.bundle.task,
+            "classes": list(predictor.bundle.classes),
             "fields": plain(predictor.bundle.fields),
         }
     )
+
+
+async def document(request: Request) -> Response:
+    """Describe the interface of what is served; see `baton.serving.openapi`."""
+    engine: Engine = request.app.state.engine
+    try:
+        predictor = _champion(engine)
+    except BatonError as error:
+        return problem_of(error)
+    return JSONResponse(openapi(predictor.bundle, predictor.release, most_rows=engine.settings.max_request_rows))
 
 
 async def livez(_: Request) -> Response:

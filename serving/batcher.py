@@ -40,6 +40,8 @@ QUEUED_BATCHES = 16
 class Scored:
     """The scores of one request's rows and where its time went, in milliseconds.
 
+    `scores` has the shape `(rows,)`, of several classes `(rows, classes)`.
+
     `queue_ms` passed while earlier batches were computed, `batch_ms` while
     others could still join, `compute_ms` in the model; `batch_rows` shared it.
     """

@@ -15,6 +15,8 @@ from baton.core.errors import DependencyDown, Misuse
 if TYPE_CHECKING:
     import httpx
 
+    from baton.core.policy import Task
+
 RETRIES = 4
 FIRST_PAUSE_S = 0.1
 UNAVAILABLE = 503
@@ -22,24 +24,34 @@ UNAVAILABLE = 503
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The scores of a request's rows, in order, and the version that gave them."""
+    """The answers to a request's rows, in order, and the version that gave them.
+
+    A model of two classes gives `scores`, the chance of the second; one of
+    several gives `labels`, the likeliest, and `class_scores`, the chance of
+    each by its name; a regression gives `values`. The others are empty.
+    """
 
     model: str
     version: str
     digest: str
     epoch: int
     ids: tuple[str, ...]
-    scores: tuple[float, ...]
+    scores: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    class_scores: tuple[Mapping[str, float], ...] = ()
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """The version that a service answers with."""
+    """The version that a service answers with, and what it predicts."""
 
     model: str
     version: str
     digest: str
     epoch: int
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
 
 
 class PredictionClient:
@@ -83,7 +95,10 @@ class PredictionClient:
         predictions = answer.pop("predictions")
         return Answer(
             ids=tuple(each["id"] for each in predictions),
-            scores=tuple(each["score"] for each in predictions),
+            scores=tuple(each["score"] for each in predictions if "score" in each),
+            labels=tuple(each["label"] for each in predictions if "label" in each),
+            class_scores=tuple(each["scores"] for each in predictions if "scores" in each),
+            values=tuple(each["value"] for each in predictions if "value" in each),
             **answer,
         )
 
@@ -94,7 +109,8 @@ class PredictionClient:
             DependencyDown: The service does not answer, or has no champion.
         """
         answer = self._ask("GET", f"/v1/models/{self._model}")
-        return Described(**{name: answer[name] for name in ("model", "version", "digest", "epoch")})
+        named = {name: answer[name] for name in ("model", "version", "digest", "epoch", "task") if name in answer}
+        return Described(**named, classes=tuple(answer.get("classes", ())))
 
     def close(self) -> None:
         """Close the connection."""

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from baton.core.profile import PREDICTED, SCORE, SCORE_PREFIX
 from baton.packaging.rows import NUMBER, TEXT, Rows, names_of
+from baton.serving.answers import likeliest
 from baton.serving.batcher import Scored
 from baton.serving.metrics import Metrics
 from baton.serving.predictor import Predictor
@@ -146,7 +148,7 @@ def as_table(batch: Sequence[Answered]) -> Any:
         "entity": pa.array([each for answered in batch for each in answered.entities], pa.string()),
         "served_at": pa.array([a.served_at for a, n in zip(batch, counts, strict=True) for _ in range(n)], moment),
         "moment": pa.array([each for answered in batch for each in answered.moments], moment),
-        "score": pa.array(np.concatenate([answered.scored.scores for answered in batch]), pa.float64()),
+        **_scores(batch, predictor),
         "digest": pa.repeat(pa.scalar(predictor.bundle.digest), total),
         "version": pa.repeat(pa.scalar(predictor.release.version), total),
         "epoch": pa.repeat(pa.scalar(predictor.release.epoch, pa.int64()), total),
@@ -155,6 +157,17 @@ def as_table(batch: Sequence[Answered]) -> Any:
     for part in ("queue_ms", "batch_ms", "compute_ms"):
         columns[part] = pa.array(np.repeat([getattr(answered.scored, part) for answered in batch], counts))
     return pa.table(columns | _features(batch, predictor))
+
+
+def _scores(batch: Sequence[Answered], predictor: Predictor) -> dict[str, Any]:
+    """Give the answers: `score`, the chance or the number; of several classes `predicted` and each class's chance."""
+    import pyarrow as pa
+
+    scores = np.concatenate([answered.scored.scores for answered in batch])
+    if predictor.bundle.task != "multiclass":
+        return {SCORE: pa.array(scores, pa.float64())}
+    each = {SCORE_PREFIX + name: pa.array(scores[:, at]) for at, name in enumerate(predictor.bundle.classes)}
+    return {PREDICTED: pa.array(likeliest(predictor.bundle, scores), pa.string()), **each}
 
 
 def _features(batch: Sequence[Answered], predictor: Predictor) -> dict[str, Any]:

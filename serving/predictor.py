@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from baton.core.bundle import Bundle
 from baton.core.errors import IntegrityBroken
 from baton.core.release import Release
+from baton.packaging.agreement import gaps
 from baton.packaging.manifest import MODEL
 from baton.packaging.reader import Contents, open_contents
 from baton.packaging.rows import Rows
@@ -28,7 +29,7 @@ class Predictor:
         self._scorer = Scorer(contents.files[MODEL])
 
     def score(self, rows: Rows) -> NDArray[np.float64]:
-        """Give the probability of class 1 of each row, shape `(rows,)`.
+        """Give each row's answer, shape `(rows,)`, of several classes `(rows, classes)`; see `Scorer.score`.
 
         Raises:
             FloatingPointError: A score is not finite, so it is no answer.
@@ -67,12 +68,19 @@ def load_predictor(folder: Path, release: Release, *, max_batch_rows: int) -> Pr
 
 
 def _check(predictor: Predictor, golden: Rows, contents: Contents) -> None:
-    expected = np.asarray(contents.golden.scores)
-    gaps = np.abs(predictor.score(golden) - expected)
-    if not len(gaps) or not gaps.max() <= contents.golden.tolerance:
+    expected = np.asarray(contents.golden.scores, dtype=np.float64)
+    scores = predictor.score(golden)
+    if scores.shape != expected.shape:
         raise IntegrityBroken(
             what=f"bundle {predictor.release.champion[:12]} is refused",
-            why=f"golden request {int(gaps.argmax()) if len(gaps) else 0} differs by {gaps.max(initial=0):.3g}, "
+            why=f"its answers have the shape {scores.shape}, its golden ones {expected.shape}",
+            fix="package the model again",
+        )
+    apart = gaps(scores, expected, task=contents.bundle.task)
+    if not len(apart) or not apart.max() <= contents.golden.tolerance:
+        raise IntegrityBroken(
+            what=f"bundle {predictor.release.champion[:12]} is refused",
+            why=f"golden request {int(apart.argmax()) if len(apart) else 0} differs by {apart.max(initial=0):.3g}, "
             f"expected at most {contents.golden.tolerance:g}",
             fix="package the model again on this machine's kind of processor",
         )

@@ -7,6 +7,7 @@ nothing else to know its champion, whatever registry or database is down.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -18,17 +19,43 @@ from baton.core.errors import IntegrityBroken
 from baton.core.release import Mode, Release
 
 RELEASE_FILE = "release.json"
+LOCK_FILE = ".release.lock"
 FORMAT = 1
 # A release has seven short fields.
 MOST_BYTES = 1 << 16
 
 
 def write_release(folder: Path, release: Release) -> Path:
-    """Point a model's serving at a release, atomically; `folder` is the model's state folder."""
+    """Point a model's serving at a release, atomically, unless it points at a later epoch already.
+
+    A process that was paused before it wrote does not take serving back.
+
+    Args:
+        folder: The model's state folder.
+        release: What is served from now on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    content = canonical_json({"format": FORMAT, "release": release, "sha256": digest_of(release)})
     path = folder / RELEASE_FILE
-    descriptor, draft = tempfile.mkstemp(prefix=f".{RELEASE_FILE}-", dir=folder)
+    with (folder / LOCK_FILE).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_later(folder, release):
+            _replace(path, release)
+    return path
+
+
+def _is_later(folder: Path, release: Release) -> bool:
+    """Whether the release in force is of a later epoch than the one that is offered."""
+    try:
+        found = read_release(folder)
+    except IntegrityBroken:
+        # What is no release is replaced by one.
+        return False
+    return found is not None and found.model == release.model and found.epoch > release.epoch
+
+
+def _replace(path: Path, release: Release) -> None:
+    content = canonical_json({"format": FORMAT, "release": release, "sha256": digest_of(release)})
+    descriptor, draft = tempfile.mkstemp(prefix=f".{RELEASE_FILE}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -37,7 +64,6 @@ def write_release(folder: Path, release: Release) -> Path:
         Path(draft).replace(path)
     finally:
         Path(draft).unlink(missing_ok=True)
-    return path
 
 
 def read_release(folder: Path) -> Release | None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from baton.core.digest import canonical_json, digest_of_bytes
-from baton.core.errors import SourceMissing, TrainingFailed, listed
-from baton.training.trainer import trainer_named
+from baton.core.errors import BatonError, TrainingFailed
+from baton.core.policy import Task
+from baton.training.calibration import Calibration, calibration
+from baton.training.labels import labels_of
+from baton.training.predict import feature_columns, predictions
+from baton.training.split import newest
+from baton.training.threads import repeatable
+from baton.training.trainer import Trainer, content_of, trainer_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +31,18 @@ class Fitted:
     """A trained pipeline and what it was trained on.
 
     `digest` is the SHA-256 of what decides its scores, so two fits that
-    answer alike are one model. `trained_until` is when the newest label that
-    it saw became known; `base_rate` is the share of positive labels, 0-1.
+    answer alike are one model. `classes` names the columns of its scores
+    where the project names them. `trained_until` is when the newest label
+    that it saw became known; `base_rate` is the mean label: the share of the
+    second class of two, 0-1. `rows` counts those of the calibration too.
     """
 
     pipeline: Any
     digest: str
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     features: tuple[str, ...]
     rows: int
     base_rate: float
@@ -39,29 +52,38 @@ class Fitted:
     size_bytes: int
 
 
-def fit(spec: ModelSpec, train: pd.DataFrame, *, threads: int) -> Fitted:
+def fit(spec: ModelSpec, train: pd.DataFrame, *, threads: int, parameters: Mapping[str, Any] | None = None) -> Fitted:
     """Train the declared model on the rows of `Split.train`.
 
     The same rows and the same spec give the same digest, in any process and
-    with any number of threads.
+    with any number of threads. Where the spec declares a calibration, the
+    newest rows are kept for it.
+
+    Args:
+        spec: Declares task, features, trainer and calibration; its search for parameters is not run here.
+        train: Rows ordered by time.
+        threads: Threads of the fit.
+        parameters: What a search has found, over the declared parameters.
 
     Raises:
-        SpecInvalid: The trainer or one of its parameters is unknown.
-        TrainingFailed: All labels are alike, the trainer gave up, or the
-            model's scores are no probabilities.
+        SpecInvalid: The trainer or one of its parameters is unknown, or it does not learn the task.
+        TrainingFailed: The labels do not fit the task, the trainer gave up,
+            memory or time ran out, or the model's scores are none.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    trainer = trainer_named(spec.training.trainer)
-    pipeline = trainer.build(spec, threads=threads)
-    labels = _labels(train)
-    # A sum that BLAS splits over threads differs in its last bits.
-    with threadpool_limits(limits=1, user_api="blas"):
-        _train(pipeline, _features(train, spec.features.names), labels)
-        content = trainer.content(pipeline)
+    settled = with_parameters(spec, parameters or {})
+    trainer = trainer_of(settled)
+    pipeline = _built(trainer, settled, threads=threads)
+    labels = labels_of(train, spec)
+    with repeatable(threads=threads):
+        learned = _learn(spec, pipeline, train)
+        content = _content(trainer, pipeline)
     fitted = Fitted(
         pipeline=pipeline,
-        digest=digest_of_bytes(canonical_json([spec.training.trainer, spec.features.names]) + content),
+        digest=digest_of_bytes(_identity(spec, learned) + content),
+        task=spec.task,
+        classes=tuple(spec.label.classes),
+        calibration=learned,
+        parameters=settled.training.parameters,
         features=spec.features.names,
         rows=len(train),
         base_rate=float(labels.mean()),
@@ -78,54 +100,95 @@ def predict(fitted: Fitted, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Score rows.
 
     Returns:
-        Probability of a positive label, shape `(len(frame),)`, 0-1.
+        Of two classes the chance of the second, shape `(rows,)`; of more, the
+        chance of each, shape `(rows, classes)`, each row summing to 1; of a
+        regression the number, shape `(rows,)`.
 
     Raises:
         SourceMissing: A feature column is missing.
-        TrainingFailed: A score is not a number between 0 and 1.
+        TrainingFailed: A score is no number, or no chance between 0 and 1.
     """
-    scores = np.asarray(fitted.pipeline.predict_proba(_features(frame, fitted.features))[:, 1], dtype=np.float64)
-    bad = ~((scores >= 0) & (scores <= 1))
-    if bad.any():
-        raise TrainingFailed(
-            what=f"{int(bad.sum())} of {len(scores)} scores are no probabilities",
-            why=f"the first is {scores[bad][0]}",
-            fix="look for infinite feature values and extreme training.parameters",
-        )
-    return scores
+    scores = predictions(fitted.pipeline, frame, task=fitted.task, features=fitted.features)
+    return scores if fitted.calibration is None else fitted.calibration.apply(scores)
 
 
-def _features(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise SourceMissing(
-            what=f"{len(missing)} feature columns are missing",
-            why=f"the model takes {listed(missing)}",
-            fix="build the snapshot again from this model.yaml",
-        )
-    return frame[list(names)]
+def with_parameters(spec: ModelSpec, parameters: Mapping[str, Any]) -> ModelSpec:
+    """Give the spec with some trainer parameters replaced."""
+    if not parameters:
+        return spec
+    merged = {**spec.training.parameters, **parameters}
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"parameters": merged})})
 
 
-def _labels(train: pd.DataFrame) -> NDArray[np.int64]:
-    labels = train["label"].to_numpy(dtype=np.float64)
-    found = sorted(set(labels.tolist()))
-    if found != [0.0, 1.0]:
-        raise TrainingFailed(
-            what=f"the labels of {len(labels)} training rows are {listed(found) or 'none'}",
-            why="a binary model learns from rows of both 0 and 1",
-            fix="check the label column, or train on a longer window",
-        )
-    return labels.astype(np.int64)
-
-
-def _train(pipeline: Any, features: pd.DataFrame, labels: NDArray[np.int64]) -> None:
-    from lightgbm.basic import LightGBMError
-
+def _built(trainer: Trainer, spec: ModelSpec, *, threads: int) -> Any:
     try:
-        pipeline.fit(features, labels)
-    except (LightGBMError, ValueError, np.linalg.LinAlgError) as error:
+        return trainer.build(spec, threads=threads)
+    except BatonError:
+        raise
+    except Exception as error:
         raise TrainingFailed(
-            what=f"the fit on {len(labels)} rows failed",
-            why=str(error).splitlines()[0],
-            fix="check training.parameters and the feature values",
+            what=f"the trainer {spec.training.trainer} cannot build its pipeline",
+            why=f"{type(error).__name__}: {error}",
+            fix="correct the trainer, or training.parameters",
         ) from error
+
+
+def _identity(spec: ModelSpec, learned: Calibration | None) -> bytes:
+    training = spec.training
+    return canonical_json([training.trainer, spec.task, spec.label.classes, spec.features.names, learned])
+
+
+def _learn(spec: ModelSpec, pipeline: Any, train: pd.DataFrame) -> Calibration | None:
+    """Fit the pipeline, and on newer rows than it has seen the calibration, where one is declared."""
+    kind = spec.training.calibration
+    if kind == "none":
+        _train(spec, pipeline, train)
+        return None
+    parts = newest(train, share=spec.training.calibration_share, group=spec.training.group, purpose="calibration")
+    _train(spec, pipeline, parts.older)
+    scores = predictions(pipeline, parts.newest, task=spec.task, features=spec.features.names)
+    return calibration(kind, parts.newest["label"].to_numpy(dtype=np.float64), scores)
+
+
+def _train(spec: ModelSpec, pipeline: Any, rows: pd.DataFrame) -> None:
+    # Labels are checked again: the newest rows may have taken a class with them.
+    labels = labels_of(rows, spec)
+    features = feature_columns(rows, spec.features.names)
+    known = labels if spec.task == "regression" else labels.astype(np.int64)
+    try:
+        pipeline.fit(features, known)
+    except Exception as error:
+        raise _failed(error, rows=len(rows)) from error
+
+
+def _content(trainer: Trainer, pipeline: Any) -> bytes:
+    try:
+        return content_of(trainer, pipeline)
+    except Exception as error:
+        raise TrainingFailed(
+            what="the fitted model cannot say what it consists of",
+            why=f"{type(error).__name__}: {error}",
+            fix="define content(pipeline) in the trainer",
+        ) from error
+
+
+def _failed(error: Exception, *, rows: int) -> BatonError:
+    """Say why a fit gave up; a plug-in may raise anything."""
+    if isinstance(error, BatonError):
+        return error
+    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, MemoryError) or "bad_alloc" in said or "allocate memory" in said:
+        return TrainingFailed(
+            what=f"the fit on {rows} rows ran out of memory",
+            why=said,
+            fix="train on a shorter training.window_days or with smaller training.parameters, or give it more memory",
+        )
+    if isinstance(error, TimeoutError):
+        return TrainingFailed(
+            what=f"the fit on {rows} rows ran out of time",
+            why=said,
+            fix="train on a shorter training.window_days or with smaller training.parameters, or give it more time",
+        )
+    return TrainingFailed(
+        what=f"the fit on {rows} rows failed", why=said, fix="check training.parameters and the feature values"
+    )

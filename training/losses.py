@@ -1,4 +1,4 @@
-"""How wrong a probability was, row by row, and how well scores rank and are calibrated."""
+"""How wrong a score was, row by row, and how well scores rank and are calibrated."""
 
 from __future__ import annotations
 
@@ -12,14 +12,34 @@ CALIBRATION_BINS = 15
 
 
 def log_losses(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each row's log loss in nats, shape `(rows,)`."""
-    clipped = np.clip(scores, CLIP, 1 - CLIP)
-    return -np.log(np.where(labels > 0, clipped, 1 - clipped))
+    """Give each row's log loss in nats, shape `(rows,)`; scores are `(rows,)` or `(rows, classes)`."""
+    if scores.ndim == 1:
+        clipped = np.clip(scores, CLIP, 1 - CLIP)
+        return -np.log(np.where(labels > 0, clipped, 1 - clipped))
+    given = scores[np.arange(len(labels)), labels.astype(np.int64)]
+    losses: NDArray[np.float64] = -np.log(np.clip(given, CLIP, 1 - CLIP))
+    return losses
 
 
 def squared_errors(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each row's squared error; their mean is the Brier score."""
-    return (scores - labels) ** 2
+    """Give each row's squared error, of several classes the squared distance to the one that came true."""
+    if scores.ndim == 1:
+        return (scores - labels) ** 2
+    given = scores[np.arange(len(labels)), labels.astype(np.int64)]
+    # Over the classes, (s - e)^2 sums to s's square minus twice the chance of the true class plus 1.
+    distances: NDArray[np.float64] = np.einsum("rc,rc->r", scores, scores) - 2 * given + 1
+    return distances
+
+
+def absolute_errors(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each row's distance between the number and the prediction."""
+    return np.abs(scores - labels)
+
+
+def pinball_losses(labels: NDArray[np.float64], scores: NDArray[np.float64], *, quantile: float) -> NDArray[np.float64]:
+    """Give each row's loss of a predicted quantile: a number above it costs `quantile`, below it the rest."""
+    over = labels - scores
+    return np.maximum(quantile * over, (quantile - 1) * over)
 
 
 def auc(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> float:

@@ -4,7 +4,12 @@
     labels known before holdout_start ────┘                               as_of
 
 A row whose label came after the holdout began is in neither part: in
-production it could not have been trained on, and it is too old to judge.
+production it could not have been trained on, and it is too old to judge. Where
+rows belong to groups, as the visits of one patient, the rows of a group that
+the holdout judges are not trained on either.
+
+A calibration, and a search for parameters, are cut from the training rows in
+the same way: whole blocks, the newest ones.
 """
 
 from __future__ import annotations
@@ -13,21 +18,38 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from baton.core.errors import EmptyWindow
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from baton.core.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A snapshot cut in time; both parts are ordered by prediction moment and id."""
+    """A snapshot cut in time; both parts are ordered by prediction moment and id.
+
+    `groups` of the holdout were also in the past, and `group_rows` rows of
+    them are therefore not trained on.
+    """
 
     train: pd.DataFrame
     holdout: pd.DataFrame
     holdout_start: datetime
+    groups: int = 0
+    group_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """Training rows cut once more: the older ones are fitted on, the newest blocks are kept for another purpose."""
+
+    older: pd.DataFrame
+    newest: pd.DataFrame
 
 
 def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
@@ -49,9 +71,12 @@ def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
     usable = rows["label_known"] < start
     if spec.training.window_days is not None:
         usable &= rows["moment"] >= start - timedelta(days=spec.training.window_days)
-    train, holdout = rows[usable].reset_index(drop=True), rows[inside].reset_index(drop=True)
-    _check_rows(frame, train, holdout, spec, start=start, as_of=as_of)
-    return Split(train=train, holdout=holdout, holdout_start=start)
+    past, holdout = rows[usable].reset_index(drop=True), rows[inside].reset_index(drop=True)
+    shared = _shared(past, holdout, spec.training.group)
+    train = past[~shared].reset_index(drop=True) if shared.any() else past
+    groups = int(past[spec.training.group][shared].nunique()) if spec.training.group else 0
+    _check_rows(frame, train, holdout, spec, start=start, as_of=as_of, group_rows=int(shared.sum()))
+    return Split(train=train, holdout=holdout, holdout_start=start, groups=groups, group_rows=int(shared.sum()))
 
 
 def known(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> pd.DataFrame:
@@ -61,6 +86,50 @@ def known(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> pd.DataFr
     if spec.training.window_days is not None:
         usable &= rows["moment"] >= as_of - timedelta(days=spec.training.window_days)
     return rows[usable].reset_index(drop=True)
+
+
+def newest(train: pd.DataFrame, *, share: float, group: str | None, purpose: str) -> Newest:
+    """Cut the newest share of training rows off, whole blocks of them.
+
+    Args:
+        train: Rows ordered by time, with their `block`.
+        share: At least this share of the rows, 0-1, is kept.
+        group: Feature whose rows stay together; the older rows of a kept group are left out.
+        purpose: What the newest rows are kept for, for the message.
+
+    Raises:
+        EmptyWindow: There are too few blocks, or every older row is of a kept group.
+    """
+    codes = _blocks(train)
+    counts = np.bincount(codes) if len(codes) else np.zeros(0, dtype=np.int64)
+    kept = counts[::-1].cumsum()[::-1]
+    first = int(np.flatnonzero(kept >= share * len(train))[-1]) if len(counts) else 0
+    rows = train[codes >= first]
+    past = train[codes < first]
+    older = past[~_shared(past, rows, group)]
+    if older.empty:
+        lost = f", and {len(past)} older rows are of groups among the newest" if len(past) else ""
+        raise EmptyWindow(
+            what=f"no training row is left beside the {purpose}",
+            why=f"{len(train)} rows of {len(counts)} blocks cannot give up their newest {share:.0%}{lost}",
+            fix=f"train on a longer training.window_days, or lower the share of the {purpose}",
+        )
+    return Newest(older=older.reset_index(drop=True), newest=rows.reset_index(drop=True))
+
+
+def _blocks(train: pd.DataFrame) -> NDArray[np.int64]:
+    """Number the blocks in the order of their first rows."""
+    import pandas as pd
+
+    return pd.factorize(train["block"])[0].astype(np.int64)
+
+
+def _shared(past: pd.DataFrame, newer: pd.DataFrame, group: str | None) -> NDArray[np.bool_]:
+    """Say which rows of the past are of a group among the newer rows; a row without a group is alone."""
+    if group is None:
+        return np.zeros(len(past), dtype=bool)
+    named = past[group].notna() & (past[group] != "")
+    return (past[group].isin(newer[group].unique()) & named).to_numpy(dtype=bool)
 
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +149,7 @@ def _check_rows(
     *,
     start: datetime,
     as_of: datetime,
+    group_rows: int,
 ) -> None:
     moments = frame["moment"]
     span = f"the snapshot spans {moments.min()} to {moments.max()}" if len(frame) else "the snapshot is empty"
@@ -93,6 +163,10 @@ def _check_rows(
         raise EmptyWindow(
             what=f"{len(train)} rows to train on",
             why=f"training.minimum_rows is {spec.training.minimum_rows}, labels must be known before"
-            f" {start.isoformat()}, and {span}",
+            f" {start.isoformat()}{_of_groups(group_rows, spec)}, and {span}",
             fix="choose a later as_of, a shorter training.holdout_days or a longer training.window_days",
         )
+
+
+def _of_groups(rows: int, spec: ModelSpec) -> str:
+    return f", {rows} rows are of a {spec.training.group} that the holdout judges" if rows else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from baton.core.ports import FeatureStore, Registry
     from baton.features.landing import Landing
     from baton.features.source import Definitions
-    from baton.registry.ledger import SqliteLedger
+    from baton.registry.ledger import SqlLedger
     from baton.validation.great_expectations_suite import DataTests
 
 
@@ -38,6 +38,11 @@ class Platform:
     def bundles(self) -> Path:
         """Folder of sealed bundles, champions and their twins, by digest."""
         return self.folder / "bundles"
+
+    @property
+    def evidence(self) -> Path:
+        """Folder of the rows and scores behind each verdict, by digest."""
+        return self.folder / "evidence"
 
     @property
     def predictions(self) -> Path:
@@ -92,17 +97,20 @@ class Platform:
         """MLflow, for people to look at."""
         from baton.registry.mlflow_registry import MlflowRegistry
 
-        local = None if self.settings.mlflow_url else self.folder / "mlflow" / "artifacts"
         (self.folder / "mlflow").mkdir(parents=True, exist_ok=True)
-        return MlflowRegistry(tracking_uri=self.mlflow_uri, artifact_root=local, experiment=self.spec.name)
+        # A server keeps artifacts where it was told to; a database has to be told.
+        served = (self.settings.mlflow_url or "").startswith(("http://", "https://"))
+        local = None if served else self.folder / "mlflow" / "artifacts"
+        root = self.settings.artifacts_url or local
+        return MlflowRegistry(tracking_uri=self.mlflow_uri, artifact_root=root, experiment=self.spec.name)
 
     @cached_property
-    def ledger(self) -> SqliteLedger:
+    def ledger(self) -> SqlLedger:
         """The truth of who is champion."""
-        from baton.registry.ledger import SqliteLedger
+        from baton.registry.ledger import SqlLedger
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return SqliteLedger(self.folder / "ledger.db")
+        return SqlLedger(self.settings.ledger_url or self.folder / "ledger.db")
 
 
 def platform(project: Path, *, home: Path | None = None) -> Platform:

@@ -31,7 +31,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", frozen=True)
 
     home: Path = Field(Path(".baton"), description="Folder that holds all state.")
-    mlflow_url: str | None = Field(None, description="MLflow tracking server; a SQLite file under home where left out.")
+    mlflow_url: str | None = Field(
+        None, description="MLflow server, or the URL of its database; a SQLite file under home where left out."
+    )
+    artifacts_url: str | None = Field(
+        None,
+        description="Where MLflow keeps artifacts, such as s3://bucket/folder; a folder under home where left out.",
+    )
+    ledger_url: str | None = Field(
+        None, description="Ledger as postgresql+psycopg://...; a SQLite file under home where left out."
+    )
     prefect_url: str | None = Field(None, description="Prefect API; an in-process one where left out.")
     fits: int = Field(2, ge=1, description="Models fitted at the same time, one thread each.")
 

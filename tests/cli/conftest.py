@@ -15,6 +15,9 @@ import pytest
 
 from baton import compose
 from baton.cli import main
+from baton.core.digest import canonical_json
+from baton.core.errors import BatonError
+from baton.registry.ledger import SqlLedger
 
 TINY = Path(__file__).parents[1] / "cases" / "tiny"
 TRAINED = "2024-02-26"
@@ -52,12 +55,18 @@ class Place:
         path.write_text(content.replace(before, after))
 
     def state(self) -> dict[str, bytes]:
-        """Give every file that is Baton's own, by its path."""
-        return {
+        """Give every file that is Baton's own, by its path; of the ledger what it says, since leases come and go."""
+        found = {
             str(path.relative_to(self.home)): path.read_bytes()
             for path in self.home.rglob("*")
             if path.is_file() and not any(part.startswith(STATE_OF_OTHERS) for part in path.parts)
         }
+        ledger = {name: found.pop(name) for name in list(found) if Path(name).name.startswith("ledger.db")}
+        try:
+            history = SqlLedger(self.folder / "ledger.db").history("parcels") if ledger else ()
+        except BatonError:
+            return found | ledger
+        return found | ({"the ledger": canonical_json(history)} if history else {})
 
 
 class Baton:

@@ -20,6 +20,9 @@ def verdict(*outcomes: Outcome) -> Verdict:
         rows=100,
         blocks=10,
         metric="log_loss",
+        method="paired t over blocks",
+        alpha=0.05,
+        evidence="e" * 64,
         checks=tuple(
             Check(name=f"check {i}", outcome=outcome, observed=0.1, required=0.0, detail=f"detail {i}")
             for i, outcome in enumerate(outcomes)
@@ -38,8 +41,10 @@ def verdict(*outcomes: Outcome) -> Verdict:
         ((Outcome.PASSED, Outcome.UNDECIDED), Decision.INCONCLUSIVE),
         ((Outcome.UNDECIDED, Outcome.FAILED), Decision.HOLD),
         ((Outcome.PASSED, Outcome.FAILED), Decision.HOLD),
+        ((Outcome.NOTED,), Decision.HOLD),
+        ((Outcome.PASSED, Outcome.NOTED), Decision.PROMOTE),
     ],
-    ids=["no checks", "all passed", "one undecided", "failed and undecided", "one failed"],
+    ids=["no checks", "all passed", "one undecided", "failed and undecided", "one failed", "noted alone", "one noted"],
 )
 def test_the_decision_follows_from_the_checks(outcomes: tuple[Outcome, ...], decision: Decision) -> None:
     assert verdict(*outcomes).decision is decision

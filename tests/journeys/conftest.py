@@ -22,16 +22,17 @@ MODEL = "parcels"
 
 @dataclass(slots=True, kw_only=True)
 class Parcels:
-    """The tiny project on a home of its own."""
+    """The tiny project, or one made of it, on a home of its own."""
 
     home: Path
+    project: Path = TINY
 
     @property
     def folder(self) -> Path:
         return self.home / MODEL
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        project = [] if words[0] == "down" else ["--project", str(TINY)]
+        project = [] if words[0] == "down" else ["--project", str(self.project)]
         return subprocess.Popen(
             [BATON, *words, *project, "--home", self.home],
             stdout=subprocess.PIPE,

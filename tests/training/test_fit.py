@@ -1,29 +1,47 @@
+import json
+import resource
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from baton.core.errors import SourceMissing, SpecInvalid, TrainingFailed
-from baton.training.fit import fit, predict
+from baton.training.fit import fit, predict, with_parameters
 from baton.training.split import split
-from baton.training.trainer import TRAINERS
+from baton.training.trainer import BUILT_IN
 
+# Small, so that a fit takes a moment.
+SMALL = {
+    "boosting": {"max_iter": 5},
+    "forest": {"n_estimators": 20},
+    "lightgbm": {"n_estimators": 30},
+    "mlp": {"epochs": 5},
+    "xgboost": {"n_estimators": 30},
+}
 FIT_ELSEWHERE = """
-import importlib.util, sys, datetime
+import importlib.util, json, sys
 place = importlib.util.spec_from_file_location("conftest", sys.argv[1])
 made = importlib.util.module_from_spec(place); place.loader.exec_module(made)
 from baton.training.fit import fit
-parameters = {"n_estimators": 30} if sys.argv[2] == "lightgbm" else {}
-spec = made.make_spec(trainer=sys.argv[2], parameters=parameters)
-print(fit(spec, made.make_frame(), threads=int(sys.argv[3])).digest)
+frame = made.make_frame()
+for trainer, parameters in json.loads(sys.argv[2]).items():
+    spec = made.make_spec(trainer=trainer, parameters=parameters)
+    print(trainer, fit(spec, frame, threads=int(sys.argv[3])).digest)
 """
 
 
-@pytest.fixture(params=sorted(TRAINERS))
+PLAIN = sorted(set(BUILT_IN) - {"mlp"})
+NO_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+
+
+@pytest.fixture(params=[*PLAIN, pytest.param("mlp", marks=[pytest.mark.torch, NO_TORCH])])
 def any_spec(request, make_spec):
-    return make_spec(trainer=request.param, parameters={"n_estimators": 30} if request.param == "lightgbm" else {})
+    return make_spec(trainer=request.param, parameters=SMALL.get(request.param, {}))
 
 
 def test_scores_are_probabilities_that_rank_better_than_chance(any_spec, frame, as_of):
@@ -33,7 +51,7 @@ def test_scores_are_probabilities_that_rank_better_than_chance(any_spec, frame, 
     fitted = fit(any_spec, parts.train, threads=1)
     scores = predict(fitted, parts.holdout)
     assert scores.shape == (len(parts.holdout),)
-    assert ((scores > 0) & (scores < 1)).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
     assert auc(parts.holdout["label"].to_numpy(), scores) > 0.65
 
 
@@ -48,14 +66,17 @@ def test_a_model_says_what_it_was_trained_on(any_spec, frame):
     assert fitted.spec_digest == any_spec.digest
 
 
-@pytest.mark.parametrize("trainer", sorted(TRAINERS))
-def test_another_process_with_another_number_of_threads_makes_the_same_model(trainer, frame, make_spec):
-    parameters = {"n_estimators": 30} if trainer == "lightgbm" else {}
-    here = fit(make_spec(trainer=trainer, parameters=parameters), frame, threads=1).digest
+@pytest.mark.parametrize(
+    "names", [PLAIN, pytest.param(["mlp"], marks=[pytest.mark.torch, NO_TORCH])], ids=["all but torch", "mlp"]
+)
+def test_another_process_with_another_number_of_threads_makes_the_same_model_d10(names, frame, make_spec):
+    wanted = {name: SMALL.get(name, {}) for name in names}
+    here = {n: fit(make_spec(trainer=n, parameters=p), frame, threads=1).digest for n, p in wanted.items()}
     fixtures = str(Path(__file__).with_name("conftest.py"))
-    command = [sys.executable, "-c", FIT_ELSEWHERE, fixtures, trainer]
-    others = [subprocess.run([*command, n], check=True, capture_output=True, text=True).stdout for n in "12"]
-    assert [other.strip() for other in others] == [here, here]
+    command = [sys.executable, "-c", FIT_ELSEWHERE, fixtures, json.dumps(wanted)]
+    others = [subprocess.Popen([*command, n], stdout=subprocess.PIPE, text=True) for n in "12"]
+    found = [dict(line.split() for line in other.communicate()[0].splitlines()) for other in others]
+    assert found == [here, here]
 
 
 def test_one_changed_label_makes_another_model(any_spec, frame):
@@ -111,3 +132,65 @@ def test_an_unknown_parameter_is_named_with_the_nearest_known_one(trainer, name,
 def test_an_unknown_trainer_is_named_with_the_nearest_known_one(make_spec, frame):
     with pytest.raises(SpecInvalid, match="to 'lightgbm'"):
         fit(make_spec(trainer="lightgmb"), frame, threads=1)
+
+
+def test_two_fits_side_by_side_are_those_of_one_after_the_other(make_spec, frame):
+    spec = make_spec(trainer="linear", parameters={})
+    parts = [frame, frame.head(3_000), frame.tail(3_000), frame.iloc[::2]]
+    alone = [fit(spec, part, threads=1).digest for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda part: fit(spec, part, threads=1).digest, parts)) == alone
+
+
+def test_found_parameters_replace_the_declared_ones(make_spec, frame):
+    spec = make_spec()
+    found = fit(spec, frame, threads=1, parameters={"num_leaves": 4})
+    declared = fit(with_parameters(spec, {"num_leaves": 4}), frame, threads=1)
+    assert found.digest == declared.digest
+    assert found.parameters == {"n_estimators": 30, "num_leaves": 4}
+    assert found.spec_digest == spec.digest
+
+
+def test_no_rows_get_no_scores(any_spec, frame):
+    assert predict(fit(any_spec, frame, threads=1), frame.head(0)).shape == (0,)
+
+
+def test_a_fit_that_takes_too_long_says_so_d9(make_spec, frame):
+    def ring(*_):
+        raise TimeoutError("60 s are over")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(TrainingFailed, match=r"ran out of time: 60 s are over"):
+            fit(make_spec(parameters={"n_estimators": 500_000}), frame, threads=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+TOO_LARGE = """
+import importlib.util, resource, sys
+place = importlib.util.spec_from_file_location("conftest", sys.argv[1])
+made = importlib.util.module_from_spec(place); place.loader.exec_module(made)
+from baton.core.errors import TrainingFailed
+from baton.training.fit import fit
+frame = made.make_frame()
+spec = made.make_spec(trainer=sys.argv[2], parameters={})
+fit(spec, frame.head(1000), threads=1)
+frame = frame.loc[frame.index.repeat(30)].assign(depot=[f"d{i % 4000}" for i in range(len(frame) * 30)])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+try:
+    fit(spec, frame, threads=1)
+except TrainingFailed as error:
+    print(error.what)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="no limit of memory here")
+def test_a_fit_without_enough_memory_says_so_d9():
+    fixtures = str(Path(__file__).with_name("conftest.py"))
+    command = [sys.executable, "-c", TOO_LARGE, fixtures, "linear"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("the fit on 180000 rows ran out of memory")

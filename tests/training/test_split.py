@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from baton.core.errors import EmptyWindow
-from baton.training.split import known, split
+from baton.training.split import known, newest, split
 
 
 def test_no_training_label_was_known_after_the_holdout_began(frame, spec, as_of):
@@ -56,3 +56,55 @@ def test_a_refit_takes_every_label_known_before_as_of(frame, spec, as_of, make_s
     assert known(frame, spec, as_of=earlier)["label_known"].max() < earlier
     assert len(known(frame, spec, as_of=earlier)) == (frame["label_known"] < earlier).sum()
     assert known(frame, make_spec(window_days=10), as_of=earlier)["moment"].min() >= earlier - timedelta(days=10)
+
+
+def visits(frame, size):
+    """Give rows of parcels that come back: each depot's rows are those of `size` customers."""
+    return frame.assign(depot=[f"c{(i * 7) % size}" for i in range(len(frame))])
+
+
+def test_rows_of_a_group_in_the_holdout_are_not_trained_on_and_are_counted(frame, as_of, make_spec):
+    rows = visits(frame, 4_000)
+    free = split(rows, make_spec(), as_of=as_of)
+    parts = split(rows, make_spec(group="depot"), as_of=as_of)
+    assert not set(parts.train["depot"]) & set(parts.holdout["depot"])
+    assert len(parts.train) + parts.group_rows == len(free.train)
+    assert parts.groups == len(set(free.train["depot"]) & set(free.holdout["depot"])) > 0
+    assert parts.holdout.equals(free.holdout)
+    assert (free.groups, free.group_rows) == (0, 0)
+
+
+def test_a_row_without_a_group_is_alone(frame, as_of, make_spec):
+    rows = visits(frame, 4_000)
+    rows.loc[::3, "depot"] = ""
+    parts = split(rows, make_spec(group="depot"), as_of=as_of)
+    assert (parts.train["depot"] == "").sum() > 1_000
+
+
+def test_groups_that_leave_nothing_to_train_on_are_counted(frame, as_of, make_spec):
+    with pytest.raises(EmptyWindow, match=r"0 rows to train on.*\d{4} rows are of a depot that the holdout judges"):
+        split(visits(frame, 5), make_spec(group="depot"), as_of=as_of)
+
+
+def test_the_newest_rows_are_whole_days_and_at_least_the_share(frame):
+    parts = newest(frame, share=0.15, group=None, purpose="calibration")
+    assert not set(parts.older["block"]) & set(parts.newest["block"])
+    assert parts.older["block"].max() < parts.newest["block"].min()
+    assert len(parts.older) + len(parts.newest) == len(frame)
+    assert 0.15 <= len(parts.newest) / len(frame) < 0.15 + 2 / 60
+
+
+def test_the_newest_rows_keep_their_groups_to_themselves(frame):
+    rows = visits(frame, 4_000)
+    parts = newest(rows, share=0.2, group="depot", purpose="calibration")
+    assert not set(parts.older["depot"]) & set(parts.newest["depot"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "group"),
+    [(0, 0.2, None), (50, 0.2, None), (6_000, 1.0, None), (6_000, 0.2, "depot")],
+    ids=["no rows", "one day", "all of them", "groups in every day"],
+)
+def test_rows_that_cannot_be_divided_are_an_empty_window(frame, rows, share, group):
+    with pytest.raises(EmptyWindow, match="no training row is left beside the calibration"):
+        newest(visits(frame, 5).head(rows), share=share, group=group, purpose="calibration")

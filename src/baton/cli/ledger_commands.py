@@ -2,64 +2,116 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baton.cli import output
 from baton.compose import Platform, platform
-from baton.core.errors import NotPromotable, listed
+from baton.core.errors import IntegrityBroken, NotPromotable, listed
 from baton.core.ledger_entry import LedgerEntry
 from baton.core.verdict import Verdict
 
+if TYPE_CHECKING:
+    from baton.registry.ledger_audit import Anchor
 
-def status(project: Path, *, home: Path | None, as_json: bool) -> None:
-    """Show every champion there has been, newest last, and what is released."""
+
+def status(project: Path, *, home: Path | None, at: datetime | None, as_json: bool) -> None:
+    """Show every champion there has been, newest last, or the one of a moment."""
     baton = platform(project, home=home)
-    history = baton.ledger.history(baton.spec.name)
+    name = baton.spec.name
+    history = baton.ledger.history(name)
+    if at is not None:
+        champion = baton.ledger.champion_at(name, at)
+        history = (champion,) if champion else ()
     if as_json:
-        output.machine({"model": baton.spec.name, "history": history})
+        output.machine({"model": name, "history": history})
         return
     if not history:
-        output.line(f"{baton.spec.name} has no champion yet; run baton ingest and baton train")
+        then = f" at {at:%Y-%m-%d %H:%M} UTC" if at else " yet; run baton ingest and baton train"
+        output.line(f"{name} has no champion{then}")
         return
-    rows = [[e.epoch, e.version, e.digest[:12], f"{e.at:%Y-%m-%d %H:%M}", e.actor, e.reason] for e in history]
-    output.table(f"champions of {baton.spec.name}", ["epoch", "version", "bundle", "at", "by", "why"], rows)
+    rows = [[e.epoch, e.version, e.digest[:12], f"{e.at:%Y-%m-%d %H:%M}", e.kind, e.actor, e.reason] for e in history]
+    title = f"champion of {name} at {at:%Y-%m-%d %H:%M} UTC" if at else f"champions of {name}"
+    output.table(title, ["epoch", "version", "bundle", "at", "kind", "by", "why"], rows)
 
 
-def why(version: str | None, project: Path, *, home: Path | None, as_json: bool) -> None:
-    """Show the verdict on a version, check by check."""
+def overrides(project: Path, *, home: Path | None, days: int, as_json: bool) -> None:
+    """List the promotions that set the gate aside."""
+    from baton.registry.promotion import overrides as found_since
+
     baton = platform(project, home=home)
-    verdict = _verdict_on(baton, version)
+    found = found_since(baton.ledger, datetime.now(timezone.utc) - timedelta(days=days))
     if as_json:
-        output.machine(verdict)
+        output.machine(found)
         return
-    from baton.registry.verdict_text import verdict_line, verdict_rows
+    if not found:
+        output.line(f"no promotion has set the gate aside in the last {days} days")
+        return
+    rows = [[e.model, e.epoch, e.version, f"{e.at:%Y-%m-%d %H:%M}", e.actor, e.reason] for e in found]
+    output.table(f"overrides of the last {days} days", ["model", "epoch", "version", "at", "by", "why"], rows)
 
-    output.line(verdict_line(verdict))
-    columns, rows = verdict_rows(verdict)
-    output.table(f"{verdict.rows:,} rows in {verdict.blocks} blocks, {verdict.metric}", columns, rows)
+
+def audit_verify(project: Path, *, home: Path | None, as_json: bool) -> None:
+    """Follow the chain of hashes; an entry that does not fit is an integrity error that names it."""
+    baton = platform(project, home=home)
+    name = baton.spec.name
+    flaw = baton.ledger.verify(name, anchor=served(baton))
+    if flaw is not None:
+        raise IntegrityBroken(
+            what=f"the ledger of {name} is broken at epoch {flaw.epoch}",
+            why=flaw.why,
+            fix="restore it from a backup, and look who could write there",
+        )
+    entries = len(baton.ledger.history(name))
+    if as_json:
+        output.machine({"model": name, "entries": entries, "flaw": None})
+        return
+    output.line(f"the ledger of {name} is whole: {entries} entries, each with its verdict and the hash before it")
 
 
-def promote(version: str, project: Path, *, home: Path | None, reason: str, dry_run: bool) -> None:
+def served(baton: Platform) -> Anchor | None:
+    """Give what the release pointer knows of the ledger's end, so that a ledger cut short shows."""
+    from baton.registry.ledger_audit import Anchor
+    from baton.serving.release_file import read_release
+
+    found = read_release(baton.folder)
+    return Anchor(epoch=found.epoch) if found else None
+
+
+def promote(
+    version: str, project: Path, *, home: Path | None, reason: str, override: str | None, dry_run: bool
+) -> None:
     """Make a judged version the champion."""
     from baton.flows import challenge
+    from baton.registry.promotion import objections
 
     baton = platform(project, home=home)
-    verdict = _verdict_on(baton, version)
-    if not verdict.promotes:
+    verdict = verdict_on(baton, version)
+    head = baton.ledger.head(baton.spec.name)
+    against = list(objections(baton.ledger, verdict, digest=verdict.challenger, head=head))
+    if against and override is None:
         raise NotPromotable(
             what=f"version {version} is not promotable",
-            why=f"its verdict is {verdict.decision.value}: {verdict.reason}",
-            fix=f"see baton why {version}",
+            why="; ".join(against),
+            fix=f"see baton why {version}, or judge it again with baton judge {version}",
         )
+    skips = f", setting aside that {'; '.join(against)}" if against else ""
     if dry_run:
-        head = baton.ledger.head(baton.spec.name)
-        output.line(f"would promote version {version} over epoch {head.epoch if head else 0}: {verdict.decision.value}")
+        output.line(f"would promote version {version} over epoch {head.epoch if head else 0}{skips}")
         return
     entry = challenge.settle(
-        baton, baton.spec, verdict, version=version, reason=reason, now=datetime.now(timezone.utc), actor="person"
+        baton,
+        baton.spec,
+        verdict,
+        version=version,
+        reason=reason,
+        now=datetime.now(timezone.utc),
+        actor="person",
+        override=override if against else None,
     )
-    _say(entry)
+    if entry is not None:
+        output.line(f"{entry.model}: version {entry.version} is champion, epoch {entry.epoch}{skips}")
 
 
 def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str, dry_run: bool) -> None:
@@ -81,22 +133,33 @@ def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str
 
 
 def reconcile(project: Path, *, home: Path | None, dry_run: bool) -> None:
-    """Bring alias and release pointer in line with the ledger."""
+    """Bring alias, ledger and release pointer in line."""
     from baton.flows import challenge
 
     baton = platform(project, home=home)
+    done = challenge.foresee(baton, baton.spec) if dry_run else challenge.project(baton, baton.spec)
+    would = "would be " if dry_run else ""
+    if done.adopted is not None:
+        output.line(f"version {done.adopted.version} {would}adopted as epoch {done.adopted.epoch}: {done.reason}")
+    if done.put_back is not None:
+        output.line(f"version {done.put_back} {would}put back: {done.reason}")
+    for alias, version in done.moved.items():
+        output.line(f"alias {alias} {would}pointed at version {version}")
+    for alarm in done.alarms:
+        output.line(f"alarm: {alarm.replace('_', ' ')}: {done.reason}")
     head = baton.ledger.head(baton.spec.name)
     if head is None:
-        output.line(f"{baton.spec.name} has no champion yet; nothing to reconcile")
-        return
-    if dry_run:
-        output.line(f"would point champion and release at version {head.version}, epoch {head.epoch}")
-        return
-    challenge.project(baton, baton.spec)
-    output.line(f"champion and release are version {head.version}, epoch {head.epoch}")
+        output.line(f"{baton.spec.name} has no champion yet")
+    elif done.adopted is None:
+        output.line(f"champion is version {head.version}, epoch {head.epoch}")
 
 
-def _verdict_on(baton: Platform, version: str | None) -> Verdict:
+def verdict_on(baton: Platform, version: str | None) -> Verdict:
+    """Give the newest verdict on a version, or on the champion.
+
+    Raises:
+        NotPromotable: There is none; the versions that have one are listed.
+    """
     from baton.flows.run_record import records
 
     head = baton.ledger.head(baton.spec.name)

@@ -11,13 +11,14 @@ import logging
 import os
 import sys
 import warnings
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from baton.cli.endings import ended_in_one_line
+from baton.cli.ledger_app import commands
+from baton.cli.options import HERE, MOST_PORT, AsOf, DryRun, Home, Json, Project, moment
 
 app = typer.Typer(
     name="baton",
@@ -27,15 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Project = Annotated[Path, typer.Option("--project", "-p", help="Folder with model.yaml.")]
-Home = Annotated[Path | None, typer.Option("--home", help="Folder for all state; BATON_HOME or .baton.")]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Act as if it were this moment (ISO 8601, UTC); now.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
-MOST_PORT = 65535
-HERE = Path()
+app.add_typer(commands)
 
 
 @app.callback()
@@ -148,63 +141,6 @@ def down(home: Home = None) -> None:
 
 
 @app.command()
-def why(
-    version: Annotated[str | None, typer.Argument(help="Registered version; the champion where left out.")] = None,
-    project: Project = HERE,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Say why a version was promoted, held or left undecided, check by check."""
-    from baton.cli import ledger_commands
-
-    ledger_commands.why(version, project, home=home, as_json=as_json)
-
-
-@app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="Registered version with a verdict of PROMOTE.")],
-    reason: Reason = "by hand",
-    project: Project = HERE,
-    home: Home = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Make a judged version the champion."""
-    from baton.cli import ledger_commands
-
-    ledger_commands.promote(version, project, home=home, reason=reason, dry_run=dry_run)
-
-
-@app.command()
-def rollback(
-    reason: Reason = "by hand",
-    epoch: Annotated[int | None, typer.Option("--epoch", help="Epoch to return to; the one before the head.")] = None,
-    project: Project = HERE,
-    home: Home = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Put an earlier champion back, as a new ledger entry."""
-    from baton.cli import ledger_commands
-
-    ledger_commands.rollback(project, home=home, epoch=epoch, reason=reason, dry_run=dry_run)
-
-
-@app.command()
-def reconcile(project: Project = HERE, home: Home = None, dry_run: DryRun = False) -> None:
-    """Make MLflow's aliases and the release pointer equal the ledger's head."""
-    from baton.cli import ledger_commands
-
-    ledger_commands.reconcile(project, home=home, dry_run=dry_run)
-
-
-@app.command()
-def status(project: Project = HERE, home: Home = None, as_json: Json = False) -> None:
-    """Show the champion, its history and what is released."""
-    from baton.cli import ledger_commands
-
-    ledger_commands.status(project, home=home, as_json=as_json)
-
-
-@app.command()
 def clean(project: Project = HERE, home: Home = None, dry_run: DryRun = False) -> None:
     """Remove a project's state: landed rows, snapshots, versions and logs."""
     from baton.cli import loop_commands
@@ -221,21 +157,6 @@ def schema(
     from baton.cli import loop_commands
 
     loop_commands.schema(out, markdown=markdown)
-
-
-def moment(text: str | None) -> datetime:
-    """Read a moment from the command line; without a zone it is UTC, without a text it is now."""
-    if text is None:
-        return datetime.now(timezone.utc)
-    from baton.core.errors import Misuse
-
-    try:
-        parsed = datetime.fromisoformat(text)
-        return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed.astimezone(timezone.utc)
-    except (ValueError, OverflowError) as error:
-        raise Misuse(
-            what=f"--as-of {text!r} is no moment", why="it is not ISO 8601", fix="write 2013-07-01 or 2013-07-01T06:00Z"
-        ) from error
 
 
 def run() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from baton.core.policy import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,8 @@ class Bundle:
     """A folder of model file, schema, reference profile, parity proof and golden requests, with every hash.
 
     `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every
-    other file.
+    other file. `classes` are in the order of the scores; a binary model may
+    have none, and then predicts a 1.
     """
 
     path: Path
@@ -29,3 +34,5 @@ class Bundle:
     model: str
     model_digest: str
     fields: tuple[Field, ...]
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()

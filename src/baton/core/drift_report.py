@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -66,7 +67,10 @@ class DriftReport:
 class PerformanceReport:
     """How good the answers of a window were, from the labels that had arrived by `as_of`.
 
-    `maturity` is the share of answered rows with a label, 0-1.
+    `maturity` is the share of answered rows with a label, 0-1. `metrics` has
+    every metric of the task, None where the labels cannot tell. `calibration`
+    is the mean answer minus the mean label; of several classes the mean chance
+    of what was predicted minus the share that came true.
     """
 
     model: str
@@ -80,6 +84,7 @@ class PerformanceReport:
     log_loss: float | None
     brier: float | None
     calibration: float | None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def maturity(self) -> float:

@@ -14,6 +14,7 @@
     ├── NotPromotable          exit 1   no verdict allows this promotion
     ├── ParityFailed           exit 1   the exported model answers differently
     ├── Conflict               exit 3   somebody moved first
+    │   └── Fenced                      this holder's lease has passed to another, or ran out
     ├── DependencyDown         exit 4   a server, disk or store does not answer
     └── IntegrityBroken        exit 5   bytes differ from the digest that names them
 
@@ -91,6 +92,10 @@ class Conflict(BatonError):
     """Somebody moved first; judge again against the new champion."""
 
     exit_code = 3
+
+
+class Fenced(Conflict):
+    """A lease ran out or passed to another holder; what was done under it may not go on."""
 
 
 class DependencyDown(BatonError):

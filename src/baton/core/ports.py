@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from baton.core.lease import Lease
 from baton.core.ledger_entry import LedgerEntry
+from baton.core.registered_version import RegisteredVersion
 from baton.core.run import Run
+from baton.core.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,16 +37,36 @@ class FeatureStore(Protocol):
 
 
 class Ledger(Protocol):
-    """The append-only truth of who is champion."""
+    """The append-only truth of who is champion, and the verdicts on which that rests."""
 
     def head(self, model: str) -> LedgerEntry | None:
         """Give the newest entry, or None where nothing was ever promoted."""
 
-    def append(self, entry: LedgerEntry) -> None:
-        """Add the entry of the next epoch; raises `Conflict` where that epoch is taken."""
+    def entry(self, model: str, epoch: int) -> LedgerEntry | None:
+        """Give the entry of an epoch, or None."""
+
+    def find(
+        self, model: str, *, digest: str | None = None, version: str | None = None, oldest: bool = False
+    ) -> LedgerEntry | None:
+        """Give the newest entry of a bundle or a version, or the oldest, or None."""
 
     def history(self, model: str) -> tuple[LedgerEntry, ...]:
         """Give every entry, oldest first."""
+
+    def champion_at(self, model: str, moment: datetime) -> LedgerEntry | None:
+        """Give the newest of the entries written up to a moment, or None."""
+
+    def models(self) -> tuple[str, ...]:
+        """Give the names of all models that ever had a champion."""
+
+    def append(self, entry: LedgerEntry, *, verdict: Verdict | None = None, lease: Lease | None = None) -> None:
+        """Add the entry of the next epoch and its verdict while the lease holds; raises `Conflict` if not next."""
+
+    def store_verdict(self, verdict: Verdict) -> None:
+        """Keep a verdict under its id; keeping it again changes nothing."""
+
+    def verdict(self, verdict_id: str) -> Verdict | None:
+        """Give the verdict of an id, or None."""
 
 
 class Registry(Protocol):
@@ -69,3 +92,6 @@ class Registry(Protocol):
 
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version."""
+
+    def read(self, model: str, version: str) -> RegisteredVersion | None:
+        """Give what the registry knows of a version, or None where it is not there."""

@@ -24,6 +24,10 @@ BINS = 10
 # Enough points to draw a distribution and to measure KS to 0.005.
 GRID = 200
 KNOWN_VALUES = 200
+# Columns of answers, in a profile as in the prediction log.
+SCORE = "score"
+PREDICTED = "predicted"
+SCORE_PREFIX = "score."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +75,17 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The reference of a model: its features' and its score's distribution over `rows` rows."""
+    """The reference of a model: its features' and its score's distribution over `rows` rows.
+
+    Of several classes `score` is the text column `predicted`, the shares of
+    the likeliest classes, and `classes` has the chance of each, as a number
+    column `score.<class>`.
+    """
 
     rows: int
     columns: tuple[ColumnProfile, ...]
     score: ColumnProfile
+    classes: tuple[ColumnProfile, ...] = ()
 
     def to_json(self) -> bytes:
         """Render the canonical JSON; `profile_from_json` reads it back."""
@@ -140,24 +150,41 @@ def profile_column(column: pd.Series, *, kind: str, parts: NDArray[np.int64] | N
 
 
 def profile(
-    features: pd.DataFrame, score: Sequence[float], *, text: Sequence[str], parts: NDArray[np.int64] | None = None
+    features: pd.DataFrame,
+    score: Sequence[float] | NDArray[np.float64],
+    *,
+    text: Sequence[str],
+    parts: NDArray[np.int64] | None = None,
+    classes: Sequence[str] = (),
 ) -> Profile:
     """Freeze the reference of a model from the features and scores of its training rows.
 
     Args:
         features: One row per training row, the model's columns only.
-        score: The model's score of each row, shape `(len(features),)`.
+        score: The model's score of each row, shape `(len(features),)`, of
+            several classes `(len(features), classes)`.
         text: Which columns hold text.
+        classes: Names of the classes, in the order of their scores.
         parts: Which comparable part of the reference (say, which month) each
             row belongs to; their differences are each column's `floor`.
     """
     import pandas as pd
 
     kinds = {name: "text" if name in set(text) else "number" for name in features.columns}
+    columns = tuple(profile_column(features[name], kind=kind, parts=parts) for name, kind in kinds.items())
+    scores = np.asarray(score, dtype=np.float64)
+    if scores.ndim == 1:
+        answered = profile_column(pd.Series(scores, name=SCORE), kind="number", parts=parts)
+        return Profile(rows=len(features), columns=columns, score=answered)
+    if len(classes) != scores.shape[1]:
+        raise ValueError(f"{scores.shape[1]} scores a row need as many classes, found {len(classes)}")
+    called = pd.Series(np.asarray(classes, dtype=object)[np.argmax(scores, axis=1)], name=PREDICTED)
+    chances = [pd.Series(scores[:, at], name=SCORE_PREFIX + name) for at, name in enumerate(classes)]
     return Profile(
         rows=len(features),
-        columns=tuple(profile_column(features[name], kind=kind, parts=parts) for name, kind in kinds.items()),
-        score=profile_column(pd.Series(score, name="score"), kind="number", parts=parts),
+        columns=columns,
+        score=profile_column(called, kind="text", parts=parts),
+        classes=tuple(profile_column(each, kind="number", parts=parts) for each in chances),
     )
 
 
@@ -168,6 +195,7 @@ def profile_from_json(content: bytes | str) -> Profile:
         rows=fields["rows"],
         columns=tuple(_column(column) for column in fields["columns"]),
         score=_column(fields["score"]),
+        classes=tuple(_column(column) for column in fields.get("classes", ())),
     )
 
 

@@ -13,23 +13,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from baton.core.digest import digest_of
 from baton.core.errors import SpecInvalid, listed
+from baton.core.policy import (
+    METRICS,
+    ColumnName,
+    DriftSpec,
+    GateSpec,
+    RetrainingSpec,
+    Section,
+    ServingSpec,
+    Share,
+    Task,
+    TestSpec,
+    TrainingSpec,
+)
 
 SPEC_FILE = "model.yaml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Expectation(_Section):
+class Expectation(Section):
     """One data test: a Great Expectations expectation by its own name and arguments."""
 
     type: str = Field(pattern=r"^expect_[a-z_]+$", description="Name of the expectation in Great Expectations.")
@@ -39,7 +46,7 @@ class Expectation(_Section):
     arguments: dict[str, Any] = Field(default_factory=dict, description="The expectation's own arguments.")
 
 
-class TableSpec(_Section):
+class TableSpec(Section):
     """One table of the source."""
 
     key: list[ColumnName] = Field(min_length=1, description="Columns that identify a row.")
@@ -49,7 +56,7 @@ class TableSpec(_Section):
     quarantine_limit: Share = Field(0.01, description="Largest share of a batch that may be set aside.")
 
 
-class SourceSpec(_Section):
+class SourceSpec(Section):
     """Where rows come from."""
 
     reader: str = Field(
@@ -59,7 +66,7 @@ class SourceSpec(_Section):
     tables: dict[Name, TableSpec] = Field(min_length=1, description="Each table with its times, key and data tests.")
 
 
-class ViewSpec(_Section):
+class ViewSpec(Section):
     """One Feast feature view: values of an entity, each known from a moment on."""
 
     entity: ColumnName = Field(description="Column that holds the entity.")
@@ -72,7 +79,7 @@ class ViewSpec(_Section):
         return None if self.ttl_hours is None else timedelta(hours=self.ttl_hours)
 
 
-class FeatureSpec(_Section):
+class FeatureSpec(Section):
     """What the model sees."""
 
     definitions: str = Field(
@@ -95,7 +102,7 @@ class FeatureSpec(_Section):
         return tuple(sorted({view.entity for view in self.views.values()}))
 
 
-class PredictionSpec(_Section):
+class PredictionSpec(Section):
     """What one prediction is about."""
 
     id: ColumnName = Field(description="Column that identifies the predicted thing.")
@@ -106,83 +113,33 @@ class PredictionSpec(_Section):
     timezone: str = Field("UTC", description="Zone in which a day begins.")
 
 
-class LabelSpec(_Section):
+class LabelSpec(Section):
     """What is predicted, and when it is known."""
 
     table: Name = Field(description="Table that holds the label.")
-    column: ColumnName = Field(description="Column that holds 0 or 1.")
+    column: ColumnName = Field(description="Column that holds 0 or 1, a class, or a number.")
+    classes: list[str] = Field(
+        default_factory=list,
+        description="Classes of the label in the order of their scores; of two, the second is predicted.",
+    )
     wait_hours: float = Field(0, ge=0, description="How long after the prediction moment nearly every label has come.")
 
 
-class TrainingSpec(_Section):
-    """How a challenger is trained."""
-
-    trainer: Name = Field("lightgbm", description="Trainer by name.")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="The trainer's own parameters.")
-    window_days: int | None = Field(None, ge=1, description="Newest days to train on; all days where left out.")
-    holdout_days: int = Field(28, ge=1, description="Newest days kept back for the gate.")
-    minimum_rows: int = Field(1_000, ge=1, description="Fewest labelled rows to train on.")
-
-
-class GateSpec(_Section):
-    """What a challenger must show."""
-
-    intent: Literal["refresh", "replace"] = Field(
-        "refresh",
-        description="`refresh`: better on average and proven not worse than `margin`. `replace`: proven better.",
-    )
-    metric: Literal["log_loss", "brier", "auc"] = Field("log_loss", description="What is compared.")
-    min_lift: float = Field(0.0, ge=0, description="Smallest mean gain worth shipping, in the metric's unit.")
-    margin: float = Field(0.005, ge=0, description="How much worse the interval's low end may be under `refresh`.")
-    confidence: float = Field(0.90, gt=0.5, lt=1, description="Level of the two-sided interval.")
-    resamples: int = Field(2_000, ge=200, description="Bootstrap resamples of blocks.")
-    minimum_blocks: int = Field(14, ge=2, description="Fewest blocks on which a verdict is given.")
-
-
-class DriftSpec(_Section):
-    """When a served window counts as moved."""
-
-    window_days: int = Field(28, ge=1, description="Days of served rows that are compared with the reference.")
-    minimum_rows: int = Field(1_000, ge=1, description="Fewest served rows on which a limit counts.")
-    warn: float = Field(0.10, gt=0, description="PSI that warns.")
-    alarm: float = Field(0.25, gt=0, description="PSI that alarms.")
-    persistence_days: int = Field(3, ge=1, description="Days in a row over the limit before a retraining starts.")
-
-
-class RetrainingSpec(_Section):
-    """When a challenger is trained."""
-
-    schedule: str = Field("0 6 1 * *", description="Cron expression, UTC.")
-    cooldown_days: int = Field(14, ge=0, description="Days after a retraining in which drift starts no other.")
-
-
-class ServingSpec(_Section):
-    """How the champion is served."""
-
-    port: int = Field(3000, ge=1024, le=65535, description="Port on loopback.")
-    max_batch_rows: int = Field(512, ge=1, description="Most rows that are scored together.")
-    max_request_rows: int = Field(1_024, ge=1, description="Most rows of one request.")
-    max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
-    poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
-
-    @property
-    def limits(self) -> dict[str, int | float]:
-        """What the service is started with, beside its port."""
-        return {name: value for name, value in self if name != "port"}
-
-
-class ModelSpec(_Section):
+class ModelSpec(Section):
     """A Baton project."""
 
     name: Name = Field(description="Name of the model, in the registry and in addresses.")
     question: str = Field("", description="What the model answers, as a person would ask it.")
-    task: Literal["binary"] = Field("binary", description="What is predicted: `binary`, the chance of a 1.")
+    task: Task = Field(
+        "binary", description="What is predicted: the chance of a 1, the chance of each class, or a number."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     source: SourceSpec = Field(description="Where rows come from.")
     features: FeatureSpec = Field(description="What the model sees.")
     prediction: PredictionSpec = Field(description="What one prediction is about.")
     label: LabelSpec = Field(description="What is predicted, and when it is known.")
     training: TrainingSpec = Field(TrainingSpec(), description="How a challenger is trained.")
+    tests: TestSpec = Field(TestSpec(), description="Model tests that a challenger must pass.")
     gate: GateSpec = Field(GateSpec(), description="What a challenger must show.")
     drift: DriftSpec = Field(DriftSpec(), description="When a served window counts as moved.")
     retraining: RetrainingSpec = Field(RetrainingSpec(), description="When a challenger is trained.")
@@ -214,11 +171,41 @@ class ModelSpec(_Section):
         strangers = [name for name in self.features.text if name not in names]
         if strangers:
             problems.append(f"features.text names no feature: {listed(strangers)}")
+        problems += self._about_the_task()
+        problems += self._about_features_named_elsewhere(names)
         if self.drift.warn > self.drift.alarm:
             problems.append(f"drift.warn {self.drift.warn} is above drift.alarm {self.drift.alarm}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _about_the_task(self) -> list[str]:
+        problems = []
+        count = len(self.label.classes)
+        if self.gate.metric not in METRICS[self.task]:
+            problems.append(f"gate.metric {self.gate.metric!r} is none of {self.task}: {listed(METRICS[self.task])}")
+        if len(set(self.label.classes)) < count:
+            problems.append("label.classes names a class twice")
+        if self.task == "multiclass" and count < 3:  # noqa: PLR2004 - two classes are binary
+            problems.append("label.classes must list the three or more classes of a multiclass label")
+        if self.task == "binary" and count not in {0, 2}:
+            problems.append("label.classes of a binary label are two, or left out where it holds 0 and 1")
+        if self.task == "regression" and (count or self.training.calibration != "none"):
+            problems.append("a regression has neither label.classes nor training.calibration")
+        return problems
+
+    def _about_features_named_elsewhere(self, names: tuple[str, ...]) -> list[str]:
+        tests = self.tests
+        named = {
+            "training.group": [self.training.group] if self.training.group else [],
+            "tests.invariance": [test.feature for test in tests.invariance],
+            "tests.direction": [test.feature for test in tests.direction],
+            "tests.minimum": [column for test in tests.minimum for column in test.where],
+            "tests.slices.columns": tests.slices.columns or [],
+            "tests.fairness.columns": [column for test in tests.fairness for column in test.columns],
+        }
+        strangers = {place: [name for name in found if name not in names] for place, found in named.items()}
+        return [f"{place} names no feature: {listed(missing)}" for place, missing in strangers.items() if missing]
 
 
 def load_spec(path: Path) -> ModelSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,11 +21,16 @@ class Decision(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What one check found; `UNDECIDED` means that the evidence does not suffice either way."""
+    """What one check found.
+
+    `UNDECIDED` means that the evidence does not suffice either way, `NOTED`
+    that the check is for people to read and decides nothing.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     UNDECIDED = "undecided"
+    NOTED = "noted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,10 @@ class Verdict:
     """Whether a challenger may replace the champion of `epoch`, with all evidence.
 
     `challenger` and `champion` are model digests; `epoch` is the ledger's head
-    at the time of judging (0 where there was no champion).
+    at the time of judging (0 where there was no champion). `method` names the
+    paired test, `alpha` its one-sided error rate in this decision, and
+    `evidence` the digest of the rows and scores from which the same arguments
+    give the same bytes again.
     """
 
     model: str
@@ -62,6 +70,9 @@ class Verdict:
     rows: int
     blocks: int
     metric: str
+    method: str
+    alpha: float
+    evidence: str
     checks: tuple[Check, ...]
     rows_needed: int | None
     policy: Mapping[str, Any]
@@ -70,7 +81,7 @@ class Verdict:
     @property
     def decision(self) -> Decision:
         """PROMOTE if every check passed, HOLD if one failed, else INCONCLUSIVE; no checks, no promotion."""
-        outcomes = {check.outcome for check in self.checks}
+        outcomes = {check.outcome for check in self.checks} - {Outcome.NOTED}
         if not outcomes or Outcome.FAILED in outcomes:
             return Decision.HOLD
         return Decision.PROMOTE if outcomes == {Outcome.PASSED} else Decision.INCONCLUSIVE
@@ -91,8 +102,12 @@ class Verdict:
         undone = [c for c in self.checks if c.outcome is Outcome.FAILED] or [
             c for c in self.checks if c.outcome is Outcome.UNDECIDED
         ]
-        decisive = undone[0] if undone else self.checks[-1] if self.checks else None
+        decisive = undone[0] if undone else self._last_passed
         return decisive.detail if decisive else "no checks were made"
+
+    @property
+    def _last_passed(self) -> Check | None:
+        return next((check for check in reversed(self.checks) if check.outcome is Outcome.PASSED), None)
 
     def to_json(self) -> bytes:
         """Render the canonical JSON, the same bytes on every run; `verdict_from_json` reads it back."""
@@ -102,6 +117,11 @@ class Verdict:
 def verdict_from_json(content: bytes | str) -> Verdict:
     """Read a verdict back from its canonical JSON."""
     fields = json.loads(content)
-    fields["checks"] = tuple(Check(**{**check, "outcome": Outcome(check["outcome"])}) for check in fields["checks"])
+    fields["checks"] = checks_from(fields["checks"])
     fields["judged_at"] = datetime.fromisoformat(fields["judged_at"])
     return Verdict(**fields)
+
+
+def checks_from(fields: Iterable[Mapping[str, Any]]) -> tuple[Check, ...]:
+    """Read checks back from their JSON."""
+    return tuple(Check(**{**check, "outcome": Outcome(check["outcome"])}) for check in fields)

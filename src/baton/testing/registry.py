@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from baton.core.errors import Misuse
+from baton.core.registered_version import RegisteredVersion
 from baton.core.run import Run
 
 
@@ -49,6 +50,25 @@ class MemoryRegistry:
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version."""
         return dict(self._aliases[model])
+
+    def read(self, model: str, version: str) -> RegisteredVersion | None:
+        """Give what the registry knows of a version, or None where it is not there."""
+        run = self.runs.get((model, version))
+        if run is None:
+            return None
+        return RegisteredVersion(
+            model=model,
+            version=version,
+            verdict_id=run.verdict.id,
+            bundle=run.bundle.digest,
+            tags=dict(self.tags[model, version]),
+        )
+
+    def delete(self, model: str, version: str) -> None:
+        """Remove a version with the aliases that name it, as a person may on its page."""
+        self.runs.pop((model, version), None)
+        kept = {alias: named for alias, named in self._aliases[model].items() if named != version}
+        self._aliases[model] = kept
 
     def _check(self, model: str, version: str) -> None:
         if (model, version) not in self.runs:

@@ -1,0 +1,230 @@
+"""The policies of a project file: how it trains, tests, judges, watches, retrains and serves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+
+Task = Literal["binary", "multiclass", "regression"]
+Metric = Literal["auc", "log_loss", "brier", "pr_auc", "macro_f1", "rmse", "mae", "pinball"]
+# What each task can be judged by; an AUC of several classes is the mean of one against the rest.
+METRICS: dict[Task, tuple[Metric, ...]] = {
+    "binary": ("log_loss", "brier", "auc", "pr_auc", "macro_f1"),
+    "multiclass": ("log_loss", "brier", "auc", "macro_f1"),
+    "regression": ("rmse", "mae", "pinball"),
+}
+
+
+class Section(BaseModel):
+    """A part of the project file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(Section):
+    """Where the search looks for one number: whole where both ends are."""
+
+    low: float = Field(description="Smallest value.")
+    high: float = Field(description="Largest value.")
+    log: bool = Field(False, description="Whether small values are looked at as closely as large ones.")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Range:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range begins above 0, not at {self.low:g}")
+        return self
+
+
+class TuningSpec(Section):
+    """A seeded search for parameters, on the newest training rows."""
+
+    trials: int = Field(20, ge=1, description="Most trials.")
+    seconds: float | None = Field(None, gt=0, description="Most time; a search that is cut short cannot be repeated.")
+    validation_share: Share = Field(0.2, description="Newest share of the training rows that the trials are scored on.")
+    space: dict[str, Range | list[Any]] = Field(
+        min_length=1, description="Each parameter with its range, or a list of choices."
+    )
+
+
+class TrainingSpec(Section):
+    """How a challenger is trained."""
+
+    trainer: str = Field(
+        "lightgbm",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,63}|[\w./-]+\.py:[a-z_]\w*)$",
+        description="Trainer by name, or `file.py:name` beside this file.",
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The trainer's own parameters.")
+    window_days: int | None = Field(None, ge=1, description="Newest days to train on; all days where left out.")
+    holdout_days: int = Field(28, ge=1, description="Newest days kept back for the gate.")
+    minimum_rows: int = Field(1_000, ge=1, description="Fewest labelled rows to train on.")
+    group: ColumnName | None = Field(
+        None, description="Feature whose rows stay together: a group of the holdout is not trained on."
+    )
+    calibration: Literal["none", "sigmoid", "isotonic"] = Field(
+        "none", description="How probabilities are calibrated, on the newest training rows."
+    )
+    calibration_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="Newest share of the training rows that calibrate and are not fitted on."
+    )
+    tuning: TuningSpec | None = Field(None, description="A search for parameters; none where left out.")
+
+
+class Invariance(Section):
+    """A change of one feature that must not move the score."""
+
+    feature: ColumnName = Field(description="Feature that is changed.")
+    values: list[Any] = Field(min_length=1, description="Values that it is set to, one after the other.")
+    tolerance: float = Field(0.01, ge=0, description="Largest mean change of the score.")
+
+
+class Direction(Section):
+    """A change of one feature that must move the score one way."""
+
+    feature: ColumnName = Field(description="Numeric feature that is raised.")
+    add: float = Field(description="What is added to it.")
+    expect: Literal["up", "down"] = Field(description="Where the score must go.")
+    share: Share = Field(0.9, description="Smallest share of rows whose score goes there or stays.")
+
+
+class Minimum(Section):
+    """A group of rows on which the model must be at least so good."""
+
+    where: dict[ColumnName, Any] = Field(
+        min_length=1, description="Each feature with a value, a list of values, or `{from: low, to: high}`."
+    )
+    metric: Metric = Field(description="What is measured.")
+    at_least: float | None = Field(None, description="Smallest value.")
+    at_most: float | None = Field(None, description="Largest value.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Minimum:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("say either at_least or at_most")
+        return self
+
+
+class SliceSpec(Section):
+    """Groups of rows on which a challenger must not be worse, however good it is on the whole."""
+
+    columns: list[ColumnName] | None = Field(
+        None, description="Features by whose values rows are grouped; all text features where left out."
+    )
+    drop: float = Field(0.05, gt=0, description="Drop that must be seen: five points of the slice's metric.")
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Chance that clean slices hold back a challenger, over all of them."
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.9, description="Chance of seeing the drop from which a slice counts as powered; others are only reported."
+    )
+    most: int = Field(20, ge=1, description="Most slices, the largest first.")
+
+
+class FairnessSpec(Section):
+    """Gaps between subgroups."""
+
+    columns: list[ColumnName] = Field(min_length=1, description="Features that name the subgroups.")
+    measure: Literal["selection_rate", "true_positive_rate", "false_positive_rate", "error"] = Field(
+        "true_positive_rate", description="What is compared between subgroups."
+    )
+    threshold: Share = Field(0.5, description="Score from which a row counts as selected.")
+    gap: float = Field(0.1, gt=0, description="Largest gap between two subgroups.")
+    minimum_rows: int = Field(200, ge=1, description="Fewest rows of a subgroup that counts.")
+
+
+class BudgetSpec(Section):
+    """What a challenger may cost, beside the champion."""
+
+    latency_ratio: float = Field(5.0, gt=0, description="Largest single-row latency, in champion latencies.")
+    size_ratio: float = Field(20.0, gt=0, description="Largest model file, in champion sizes.")
+    memory_ratio: float = Field(10.0, gt=0, description="Largest resident memory of the loaded model, in champion's.")
+
+
+class TestSpec(Section):
+    """Model tests that a challenger must pass before it is judged."""
+
+    # Not a test class, whatever its name looks like.
+    __test__ = False
+
+    invariance: list[Invariance] = Field(default_factory=list, description="Changes that must not move the score.")
+    direction: list[Direction] = Field(default_factory=list, description="Changes that must move it one way.")
+    minimum: list[Minimum] = Field(default_factory=list, description="Groups on which it must be good enough.")
+    slices: SliceSpec = Field(SliceSpec(), description="Groups on which it must not be worse than the champion.")
+    fairness: list[FairnessSpec] = Field(default_factory=list, description="Gaps between subgroups.")
+    budget: BudgetSpec = Field(BudgetSpec(), description="What it may cost.")
+
+
+class GateSpec(Section):
+    """What a challenger must show."""
+
+    intent: Literal["refresh", "replace"] = Field(
+        "refresh",
+        description="`refresh`: better on average and proven not worse than `margin`. `replace`: proven better.",
+    )
+    metric: Metric = Field("log_loss", description="What is compared.")
+    quantile: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="Quantile of the pinball loss.")
+    min_lift: float = Field(0.0, ge=0, description="Smallest mean gain worth shipping, in the metric's unit.")
+    margin: float = Field(0.005, ge=0, description="How much worse the interval's low end may be under `refresh`.")
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Chance of promoting what must not be, in total over `decisions` retrainings in a row."
+    )
+    decisions: int = Field(30, ge=1, description="Retrainings over which `error_rate` is spent evenly.")
+    resamples: int = Field(2_000, ge=200, description="Bootstrap resamples of blocks.")
+    minimum_blocks: int = Field(14, ge=2, description="Fewest blocks on which a verdict is given.")
+    promotion: Literal["automatic", "by_hand"] = Field(
+        "automatic",
+        description="Who promotes a challenger whose verdict is PROMOTE: the flow, or a person"
+        " with `baton promote` or in MLflow.",
+    )
+    moved_alias: Literal["adopt", "enforce"] = Field(
+        "adopt",
+        description="What a champion alias that a person has moved in MLflow leads to:"
+        " `adopt` promotes what may be promoted, `enforce` always moves it back.",
+    )
+
+    @property
+    def alpha(self) -> float:
+        """The one-sided error rate of one decision.
+
+        Any `decisions` verdicts in a row err at most `error_rate` together, by
+        Bonferroni's inequality, whether or not their holdouts overlap.
+        """
+        return self.error_rate / self.decisions
+
+
+class DriftSpec(Section):
+    """When a served window counts as moved."""
+
+    window_days: int = Field(28, ge=1, description="Days of served rows that are compared with the reference.")
+    minimum_rows: int = Field(1_000, ge=1, description="Fewest served rows on which a limit counts.")
+    warn: float = Field(0.10, gt=0, description="PSI that warns.")
+    alarm: float = Field(0.25, gt=0, description="PSI that alarms.")
+    persistence_days: int = Field(3, ge=1, description="Days in a row over the limit before a retraining starts.")
+
+
+class RetrainingSpec(Section):
+    """When a challenger is trained."""
+
+    schedule: str = Field("0 6 1 * *", description="Cron expression, UTC.")
+    cooldown_days: int = Field(14, ge=0, description="Days after a retraining in which drift starts no other.")
+
+
+class ServingSpec(Section):
+    """How the champion is served."""
+
+    port: int = Field(3000, ge=1024, le=65535, description="Port on loopback.")
+    max_batch_rows: int = Field(512, ge=1, description="Most rows that are scored together.")
+    max_request_rows: int = Field(1_024, ge=1, description="Most rows of one request.")
+    max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
+    poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
+
+    @property
+    def limits(self) -> dict[str, int | float]:
+        """What the service is started with, beside its port."""
+        return {name: value for name, value in self if name != "port"}
