@@ -99,15 +99,24 @@ def versions(parcels: Any) -> dict[str, str]:
     }
 
 
+def champion_shown(folder: Path) -> bool:
+    return rows_in(folder / "mlflow" / "mlflow.db", "registered_model_aliases WHERE alias = 'champion'") > 0
+
+
 # The first trace of each step of a training, in their order.
 STEPS: dict[str, Callable[[Path], bool]] = {
     "trigger claimed": lambda folder: (folder / "triggers.db").exists(),
     "snapshot frozen": lambda folder: any((folder / "snapshots").glob("*.parquet")),
     "bundle sealed": lambda folder: any((folder / "bundles").glob("*/*.onnx")),
+    "training rows kept": lambda folder: any((folder / "training_rows").glob("*.parquet")),
+    "training finished": lambda folder: any((folder / "trained").glob("*.json")),
+    "costs measured": lambda folder: any((folder / "costs").glob("*.json")),
+    "evidence kept": lambda folder: any((folder / "evidence").glob("*/*.parquet")),
     "verdict kept": lambda folder: rows_in(folder / "ledger.db", "verdicts") > 0,
     "version registered": lambda folder: rows_in(folder / "mlflow" / "mlflow.db", "model_versions") > 0,
     "champion in the ledger": lambda folder: rows_in(folder / "ledger.db", "entries") > 0,
     "release written": lambda folder: (folder / "release.json").exists(),
+    "alias shown": champion_shown,
 }
 
 
@@ -115,6 +124,7 @@ STEPS: dict[str, Callable[[Path], bool]] = {
 def test_a_training_killed_at_every_step_ends_as_one_that_was_left_alone(
     parcels: Any, make_parcels: Any, tmp_path: Path
 ) -> None:
+    """D1: twelve crash points; nothing is lost, nothing is done twice, and no version is left over."""
     parcels.ask("ingest", "--as-of", FIRST)
     shutil.copytree(parcels.home, tmp_path / "other")
     killed = make_parcels(home=tmp_path / "other")
@@ -125,11 +135,12 @@ def test_a_training_killed_at_every_step_ends_as_one_that_was_left_alone(
     outcome = killed.ask_json("train", "--as-of", FIRST)
     assert (outcome["decision"], outcome["epoch"]) == ("PROMOTE", 1)
 
-    assert killed.ledger() == parcels.ledger()
+    assert [entry[:3] for entry in killed.ledger()] == [entry[:3] for entry in parcels.ledger()]
     assert versions(killed) == versions(parcels) == {"1": "challenger, champion"}
     for name in ("release.json", "runs"):
         assert content(killed.folder / name) == content(parcels.folder / name)
-    assert killed.ask("why") == parcels.ask("why")
+    assert "the same" in killed.ask("judge", "1", "--replay")
+    assert "is whole" in killed.ask("audit", "verify")
 
 
 def killed_at(parcels: Any, done: Callable[[Path], bool]) -> bool:
@@ -153,6 +164,10 @@ def content(path: Path) -> dict[str, Any]:
     found = {file.name: json.loads(file.read_bytes()) for file in files}
     for record in found.values():
         record.get("evaluation", {}).pop("latency_ms", None)
+        verdict = record.get("verdict", {})
+        # The evidence holds the measured cost too, so its digest differs with it.
+        verdict.pop("evidence", None)
+        verdict["checks"] = [check for check in verdict.get("checks", []) if not check["name"].startswith("budget")]
     return found
 
 

@@ -59,7 +59,7 @@ features:
 prediction: {{id: parcel, moment: asked_at}}
 label: {{table: arrivals, column: late, wait_hours: 24}}
 training: {{trainer: logistic, holdout_days: 14, minimum_rows: 500}}
-gate: {{resamples: 200, minimum_blocks: 10}}
+gate: {{minimum_blocks: 10}}
 """
 
 SOURCE = """

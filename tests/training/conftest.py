@@ -25,7 +25,6 @@ def make_spec(**training) -> ModelSpec:
             "prediction": {"id": "parcel", "moment": "asked_at"},
             "label": {"table": "arrivals", "column": "late", "wait_hours": 24},
             "training": {"parameters": {"n_estimators": 30}, "holdout_days": 14, "minimum_rows": 500, **training},
-            "gate": {"resamples": 200},
         }
     )
 

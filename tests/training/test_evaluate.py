@@ -1,7 +1,4 @@
-import time
-
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
@@ -67,12 +64,3 @@ def test_a_holdout_that_cannot_tell_is_an_empty_window(fitted, parts, spec, rows
 def test_one_block_has_no_known_error(fitted, parts, spec):
     found = evaluate(fitted, parts.holdout.assign(block="2024-02-20"), spec)
     assert np.isnan(found.metrics["log_loss"].standard_error)
-
-
-def test_a_month_of_28_000_rows_takes_less_than_a_second(fitted, parts, spec):
-    month = pd.concat([parts.holdout] * 20, ignore_index=True)
-    gate = spec.gate.model_copy(update={"resamples": 2_000})
-    plain = baselines(spec, parts.train)
-    begun = time.process_time()
-    evaluate(fitted, month, spec.model_copy(update={"gate": gate}), baselines=plain)
-    assert time.process_time() - begun < 2.0

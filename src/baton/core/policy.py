@@ -175,7 +175,6 @@ class GateSpec(Section):
         0.05, description="Chance of promoting what must not be, in total over `decisions` retrainings in a row."
     )
     decisions: int = Field(30, ge=1, description="Retrainings over which `error_rate` is spent evenly.")
-    resamples: int = Field(2_000, ge=200, description="Bootstrap resamples of blocks.")
     minimum_blocks: int = Field(14, ge=2, description="Fewest blocks on which a verdict is given.")
     promotion: Literal["automatic", "by_hand"] = Field(
         "automatic",
