@@ -226,8 +226,8 @@ def project(platform: Platform, spec: ModelSpec) -> Reconciled:
         now=datetime.now(timezone.utc),
         policy=spec.gate.moved_alias,
     )
-    if done.adopted is not None:
-        release(platform, spec)
+    # Again: somebody, here or elsewhere, may have been adopted meanwhile.
+    release(platform, spec)
     return done
 
 

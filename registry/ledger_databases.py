@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import sqlite3
 import time
@@ -12,10 +13,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from baton.core.errors import IntegrityBroken
 
@@ -24,6 +25,8 @@ LOCK_SECONDS = 1.0
 # A client that is stopped in the middle of a transaction must not stop the others.
 IDLE_SECONDS = 10.0
 CONNECT_SECONDS = 3
+# Connections kept open by a process; one that the server has closed meanwhile is noticed and opened anew.
+POOLED, RECYCLE_SECONDS = 2, 300
 SCHEMA = "baton"
 WHO_LAYS_OUT = "baton's layout"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -213,12 +216,18 @@ class PostgresDatabase:
             "synchronous_commit": "on",
         }
         options = " ".join(f"-c {name}={value}" for name, value in session.items())
-        return create_engine(
+        engine = create_engine(
             self._url,
-            poolclass=NullPool,
+            pool_size=POOLED,
+            pool_recycle=RECYCLE_SECONDS,
+            pool_use_lifo=True,
             use_native_hstore=False,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "options": options},
+            # A server-side plan would outlive a migration, and a pooler between us does not know it.
+            connect_args={"connect_timeout": CONNECT_SECONDS, "options": options, "prepare_threshold": None},
         )
+        event.listen(engine, "connect", _belongs_here)
+        event.listen(engine, "checkout", _stay_in_process)
+        return engine
 
 
 def since_boot() -> tuple[str, float]:
@@ -232,6 +241,20 @@ def _boot() -> str:
     # Without it a restarted machine would count from 0 under the same name.
     # Not the host's name: containers of one machine share clock and file.
     return BOOT_ID.read_text().strip() if BOOT_ID.is_file() else socket.gethostname()
+
+
+def _belongs_here(connection: Any, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info["process"] = os.getpid()
+
+
+def _stay_in_process(connection: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+    """Refuse a connection that came with a fork, so that the pool opens another."""
+    del connection
+    if record.info["process"] != os.getpid():
+        # SQLAlchemy's own recipe, which its types do not know.
+        record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+        raise DisconnectionError
 
 
 def _take(connection: Connection, lock: str) -> None:

@@ -38,19 +38,19 @@ def write_release(folder: Path, release: Release) -> Path:
     path = folder / RELEASE_FILE
     with (folder / LOCK_FILE).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_later(folder, release):
+        if not _stands(folder, release):
             _replace(path, release)
     return path
 
 
-def _is_later(folder: Path, release: Release) -> bool:
-    """Whether the release in force is of a later epoch than the one that is offered."""
+def _stands(folder: Path, release: Release) -> bool:
+    """Whether the release in force is the one that is offered, or of a later epoch."""
     try:
         found = read_release(folder)
     except IntegrityBroken:
         # What is no release is replaced by one.
         return False
-    return found is not None and found.model == release.model and found.epoch > release.epoch
+    return found == release or (found is not None and found.model == release.model and found.epoch > release.epoch)
 
 
 def _replace(path: Path, release: Release) -> None:

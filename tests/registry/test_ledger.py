@@ -429,6 +429,33 @@ def test_a_server_that_is_not_there_is_down_within_seconds(monkeypatch):
     assert "secret" not in str(down.value)
 
 
+def test_a_connection_does_not_cross_a_fork(postgres, written):
+    import multiprocessing
+    import warnings
+
+    ledger = SqlLedger(postgres())
+    written(ledger, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this process has threads
+        child = multiprocessing.get_context("fork").Process(target=lambda: written(ledger, 2))
+        child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert ledger.head("parcels").epoch == 2
+
+
+def test_a_server_that_has_closed_its_connections_is_asked_again(postgres, written):
+    import psycopg
+
+    url = postgres()
+    ledger = SqlLedger(url)
+    written(ledger, 1)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    written(ledger, 2)
+    assert ledger.head("parcels").epoch == 2
+
+
 def test_a_full_disk_is_a_dependency_that_is_down(on_file, written, monkeypatch):
     connect = SqliteDatabase.connect
 

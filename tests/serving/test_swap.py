@@ -43,8 +43,8 @@ def test_no_pointer_means_no_champion(champion):
 
 
 def test_the_pointers_release_is_taken_into_service(champion, release):
-    for number in (0, 1, 0):
-        expected = release(number)
+    for epoch, number in enumerate((0, 1, 0), start=1):
+        expected = release(number, epoch=epoch)
         assert look(champion) == expected
 
 

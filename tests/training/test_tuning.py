@@ -86,8 +86,8 @@ def test_a_search_without_any_success_fails_with_the_first_reason(make_spec, fra
     ("space", "message"),
     [
         ({"num_leafs": {"low": 2, "high": 9}}, "did you mean 'num_leaves'"),
-        ({"num_leaves": {"low": 9, "high": 2}}, "num_leaves goes from 9 down to 2"),
-        ({"learning_rate": {"low": 0, "high": 1, "log": True}}, "learning_rate is log but begins at 0"),
+        ({"num_leaves": {"low": 9, "high": 2}}, "low 9 is above high 2"),
+        ({"learning_rate": {"low": 0, "high": 1, "log": True}}, "a log range begins above 0"),
         ({"num_leaves": []}, "num_leaves has no choices"),
     ],
     ids=["unknown", "upside down", "log of nothing", "no choices"],

@@ -69,7 +69,7 @@ def test_a_model_as_costly_as_the_champion_passes(files):
 
 def test_a_costlier_model_fails_each_budget(files):
     small, large = files
-    checks = run(large, small)
+    checks = run(large, small, latency_ratio=3, size_ratio=4, memory_ratio=4)
     assert {check.outcome for check in checks.values()} == {Outcome.FAILED}
     assert checks["budget memory"].observed == pytest.approx(10, rel=0.25)
     assert "times as much, at most 3 is allowed" in checks["budget latency"].detail

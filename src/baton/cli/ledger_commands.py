@@ -117,12 +117,12 @@ def promote(
 def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str, dry_run: bool) -> None:
     """Put an earlier champion back, as a new ledger entry."""
     from baton.flows import challenge
-    from baton.registry.promotion import previous_champion
+    from baton.registry.promotion import champion_before
     from baton.registry.promotion import rollback as roll_back
 
     baton = platform(project, home=home)
     if dry_run:
-        before = previous_champion(baton.ledger.history(baton.spec.name))
+        before = champion_before(baton.ledger, baton.spec.name)
         target = f"epoch {epoch}" if epoch else f"version {before.version}" if before else "nothing"
         output.line(f"would roll {baton.spec.name} back to {target}")
         return
