@@ -1,14 +1,14 @@
-"""Files that are there whole or not at all, whenever the writing process dies."""
+"""JSON and Parquet files that are there whole or not at all."""
 
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baton.core.digest import canonical_json
+from baton.core.whole_file import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def write_json(path: Path, value: object) -> None:
     """Replace a file by the canonical JSON of a value."""
-    content = canonical_json(value)
-    _replace(path, lambda temporary: temporary.write_bytes(content))
+    replace_file(path, canonical_json(value))
 
 
 def write_parquet(path: Path, table: pd.DataFrame | pa.Table, *, cuts: Sequence[int] = ()) -> None:
@@ -33,18 +32,4 @@ def write_parquet(path: Path, table: pd.DataFrame | pa.Table, *, cuts: Sequence[
             for start, end in itertools.pairwise([0, *cuts, len(rows)]):
                 writer.write_table(rows.slice(start, end - start))
 
-    _replace(path, write)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the file, make it safe on disk, then let it take the file's name in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process in the name keeps two writers of one file apart.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, write)

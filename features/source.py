@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from baton.core.digest import digest_of, digest_of_file
-from baton.core.errors import BatonError, SourceMissing, listed
+from baton.core.errors import SourceMissing, listed
 from baton.core.spec import ModelSpec, TableSpec
+from baton.features.project_file import call_named, load_file
 from baton.features.snapshot_key import project_code
 
 if TYPE_CHECKING:
@@ -39,8 +36,12 @@ def read_tables(spec: ModelSpec) -> dict[str, pd.DataFrame]:
             has no zone or is missing; all problems are listed.
     """
     file, function = spec.source.reader.split(":")
-    reader = _function(_load(spec.folder / file), function, fix="see source.reader in model.yaml")
-    found = _call(reader, spec.source.reader)
+    reader = _function(
+        load_file(spec.folder / file, fix="correct source.reader in model.yaml"),
+        function,
+        fix="see source.reader in model.yaml",
+    )
+    found = call_named(reader, spec.source.reader)
     if not isinstance(found, Mapping):
         raise SourceMissing(
             what=f"{spec.source.reader} gave no tables",
@@ -66,7 +67,7 @@ def load_definitions(spec: ModelSpec) -> ProjectDefinitions:
     """
     # Before loading, so that code which is edited meanwhile is not taken for what was loaded.
     code = project_code(spec)
-    module = _load(spec.folder / spec.features.definitions)
+    module = load_file(spec.folder / spec.features.definitions, fix="correct features.definitions in model.yaml")
     fix = f"define request(tables) and views(tables, *, as_of) in {spec.features.definitions}"
     return ProjectDefinitions(spec, _function(module, "request", fix=fix), _function(module, "views", fix=fix), code)
 
@@ -108,39 +109,6 @@ class ProjectDefinitions:
                 why=listed(problems),
                 fix="correct the definitions or the features section",
             )
-
-
-def _load(path: Path) -> ModuleType:
-    """Import a file once, under a name of its own, so that two projects' `source.py` never meet."""
-    if not path.is_file():
-        raise SourceMissing(what=f"{path.name} is not there", why=f"looked in {path.parent}", fix="check model.yaml")
-    # A file that was edited gets another name, and is imported again.
-    name = f"_baton_project_{digest_of([path, digest_of_file(path)])[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    located = importlib.util.spec_from_file_location(name, path)
-    assert located is not None
-    assert located.loader is not None
-    module = importlib.util.module_from_spec(located)
-    # Dataclasses and pickle look their module up by name.
-    sys.modules[name] = module
-    try:
-        _call(partial(located.loader.exec_module, module), path.name)
-    except SourceMissing:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _call(function: Callable[[], Any], name: str) -> Any:
-    try:
-        return function()
-    except BatonError:
-        raise
-    except Exception as error:
-        raise SourceMissing(
-            what=f"{name} failed", why=f"{type(error).__name__}: {error}", fix="run it by itself and mend it"
-        ) from error
 
 
 def _function(module: ModuleType, name: str, *, fix: str) -> Callable[..., Any]:

@@ -7,15 +7,15 @@ reads the programs from the folder, so that it outlives the terminal.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from baton.core.digest import canonical_json
 from baton.core.errors import BatonError, Conflict, DependencyDown
+from baton.core.whole_file import replace_file
 from baton.flows.ports import require_free
 from baton.flows.process_file import read_record
 from baton.flows.program_log import fresh_log, last_line
@@ -81,15 +81,8 @@ def stop_detached(folder: Path) -> bool:
 
 def remember_programs(folder: Path, programs: Sequence[Program]) -> None:
     """Write down what is started, for the supervisor and for whoever asks how it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{PROGRAMS}.{os.getpid()}.tmp"
     # An environment may hold a password.
-    temporary.touch(mode=0o600)
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump([asdict(program) for program in programs], stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / PROGRAMS)
+    replace_file(folder / PROGRAMS, canonical_json(programs), private=True)
 
 
 def recall_programs(folder: Path) -> tuple[Program, ...]:

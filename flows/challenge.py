@@ -19,7 +19,7 @@ import numpy as np
 from baton.core.release import Release
 from baton.core.run import Run
 from baton.core.spec import ModelSpec, spec_from
-from baton.flows.model_testing import rows_seen, tests_of
+from baton.flows.model_testing import learnt, tests_of
 from baton.flows.provenance import provenance
 from baton.flows.run_record import code_digest
 from baton.flows.sealed_model import facts, recipe, score
@@ -93,7 +93,7 @@ def judge(
             return Judgement(verdict=kept, champion_scores=None)
     champion = rival(platform, spec, head, holdout_start=trained.holdout_start) if head else None
     same = champion is not None and facts(champion)["recipe"] == recipe(spec)
-    known, shared = rows_seen(platform, spec, trained, champion)
+    seen = learnt(platform, spec, trained, champion)
     scores = score(champion, trained.holdout) if champion else None
     arguments = Arguments(
         gate=spec.gate if same or champion is None else spec.gate.model_copy(update={"intent": "replace"}),
@@ -110,11 +110,11 @@ def judge(
         champion_trained_until=datetime.fromisoformat(facts(champion)["trained_until"]) if champion else None,
         baselines={**trained.baselines, "constant": _constant(trained)},
         slices=slice_masks(spec.tests.slices, trained.holdout, spec.features.text) if champion else {},
-        tests=tests_of(platform, spec, trained, known=known, rival=champion, served=head.digest if head else None),
+        tests=tests_of(platform, spec, trained, seen=seen, rival=champion, served=head.digest if head else None),
         epoch=head.epoch if head else 0,
         holdout=trained.evaluation.holdout,
         holdout_start=trained.holdout_start,
-        shared_rows=shared,
+        shared_rows={who: int(rows.sum()) for who, rows in seen.items() if rows is not None},
         now=now or as_of,
     )
     return Judgement(verdict=judge_by(platform.evidence, arguments), champion_scores=scores)

@@ -16,7 +16,7 @@ from baton.flows.sealed_model import score
 from baton.flows.sealing import training_rows
 from baton.validation.budgets import budgets
 from baton.validation.model_tests import GoldenAnswers, model_tests
-from baton.validation.purity import RowPrints, read_prints, shared_rows
+from baton.validation.purity import RowPrints, Seen, read_prints, rows_seen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     from baton.packaging.reader import Contents
 
 
-def rows_seen(
-    platform: Platform, spec: ModelSpec, trained: Trained, rival: Contents | None
-) -> tuple[Mapping[str, RowPrints | None], Mapping[str, int]]:
-    """Give the training rows of every model that is judged, and how many of the holdout's are among them."""
+def learnt(platform: Platform, spec: ModelSpec, trained: Trained, rival: Contents | None) -> Mapping[str, Seen]:
+    """Tell which rows of the holdout each model that is judged has learnt from."""
     models = {"challenger": trained.twin} | ({"champion": rival} if rival else {})
     known = {who: _prints(platform, model) for who, model in models.items()}
-    return known, shared_rows(trained.holdout, spec.features.names, known)
+    return rows_seen(trained.holdout, spec.features.names, known)
 
 
 def tests_of(
@@ -42,7 +40,7 @@ def tests_of(
     spec: ModelSpec,
     trained: Trained,
     *,
-    known: Mapping[str, RowPrints | None],
+    seen: Mapping[str, Seen],
     rival: Contents | None,
     served: str | None,
 ) -> tuple[Check, ...]:
@@ -52,7 +50,7 @@ def tests_of(
         platform: The project.
         spec: Declares the tests.
         trained: The challenger; its twin answers, its refit is what serving would cost.
-        known: The training rows of every model that is judged.
+        seen: Which rows of the holdout every model that is judged has learnt from.
         rival: What it is judged against.
         served: Digest of the champion's bundle, for the budget.
     """
@@ -64,7 +62,7 @@ def tests_of(
         partial(score, trained.twin),
         scores=trained.scores,
         measure=partial(measure, quantile=spec.gate.quantile),
-        trained_on=known,
+        seen=seen,
         answers=_golden(spec, trained, rival) if rival else None,
     )
     if purity.outcome is Outcome.FAILED:

@@ -12,11 +12,13 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from baton.core.digest import canonical_json
+from baton.core.whole_file import replace_file
 from baton.flows.programs import MARK
 
 # Start times are rounded by some kernels; two processes never share a pid within this.
@@ -52,12 +54,7 @@ def record(path: Path, pid: int) -> None:
     except psutil.Error:
         # It has ended already; whoever waits for it will say so.
         return
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(found), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    replace_file(path, canonical_json(found))
 
 
 def read_record(path: Path) -> ProcessRecord | None:

@@ -7,9 +7,9 @@ import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from baton.core.drift_report import ColumnDrift, DriftReport
+from baton.core.whole_file import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,8 @@ def render(reference: pd.DataFrame, current: pd.DataFrame, report: DriftReport, 
             name=f"{report.model} drift",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, snapshot.get_html_str(as_iframe=False))
-    _write(path.with_suffix(".json"), json.dumps(snapshot.dict(), default=str, sort_keys=True))
+    replace_file(path, snapshot.get_html_str(as_iframe=False).encode())
+    replace_file(path.with_suffix(".json"), json.dumps(snapshot.dict(), default=str, sort_keys=True).encode())
     return path
 
 
@@ -111,16 +111,3 @@ def _dataset(frame: pd.DataFrame, numeric: list[str], texts: list[str]) -> Any:
     kinds = {"numerical_columns": numeric, "categorical_columns": texts}
     absent: dict[str, list[str]] = {f"{kind}_columns": [] for kind in ("text", "datetime", "unknown", "list")}
     return Dataset.from_pandas(drawn, data_definition=DataDefinition(**kinds, **absent))
-
-
-def _write(path: Path, content: str) -> None:
-    """Replace the file at once, so that nobody reads half of it."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

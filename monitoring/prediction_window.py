@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ UNFINISHED = (".", "_")
 class _File(NamedTuple):
     """One file as it was seen: enough to notice that it has changed."""
 
-    path: Path
+    path: str
     modified_ns: int
     size: int
 
@@ -149,19 +150,22 @@ def judged_columns(window: pd.DataFrame) -> pd.DataFrame:
 def _files(folder: Path) -> list[_File]:
     """List the log's whole files with size and time, in a fixed order."""
     found = []
-    for path in sorted(folder.rglob("*.parquet")):
-        if any(part.startswith(UNFINISHED) for part in path.relative_to(folder).parts):
-            continue
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            # Moved between listing and looking; its rows are under another name.
-            continue
-        found.append(_File(path, status.st_mtime_ns, status.st_size))
-    return found
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(UNFINISHED)]
+        for name in names:
+            if name.startswith(UNFINISHED) or not name.endswith(".parquet"):
+                continue
+            path = os.path.join(place, name)  # noqa: PTH118 - a year's log is listed every day, and paths cost more than stats
+            try:
+                status = os.stat(path)  # noqa: PTH116
+            except FileNotFoundError:
+                # Moved between listing and looking; its rows are under another name.
+                continue
+            found.append(_File(path, status.st_mtime_ns, status.st_size))
+    return sorted(found)
 
 
-def _span(path: Path) -> _Span | None:
+def _span(path: str) -> _Span | None:
     """Give a file's first and last moment, nothing where it has no rows or has been moved away."""
     import pyarrow.compute as pc
 
@@ -172,7 +176,7 @@ def _span(path: Path) -> _Span | None:
     return _Span(ends["min"], ends["max"])
 
 
-def _load(path: Path, *, columns: list[str] | None = None) -> Any:
+def _load(path: str, *, columns: list[str] | None = None) -> Any:
     """Read one file with its times as UTC, or nothing where it has been moved away meanwhile."""
     import pyarrow as pa
     import pyarrow.parquet as pq

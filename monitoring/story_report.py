@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from uuid import uuid4
 
 from baton.core.verdict import Decision, Outcome, Verdict
+from baton.core.whole_file import replace_file
 from baton.monitoring.story import Story, story_to_json
 from baton.monitoring.story_plots import MINUS, WORDS, days_plot, decisive, months_plot, shown, verdicts_plot
 from baton.registry.verdict_text import SLICE, plain_words
@@ -34,8 +33,8 @@ def render(story: Story, path: Path) -> Path:
         `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path.with_suffix(".json"), story_to_json(story))
-    _write(path, draw(story).encode())
+    replace_file(path.with_suffix(".json"), story_to_json(story))
+    replace_file(path, draw(story).encode())
     return path
 
 
@@ -126,16 +125,3 @@ def _day(at: datetime) -> str:
 def _link(target: str) -> bool:
     page = target.endswith((".html", ".json")) and ":" not in target and " " not in target
     return target.startswith(OPENED) or page
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace the file at once, so that nobody reads half of it."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

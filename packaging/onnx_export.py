@@ -26,8 +26,8 @@ from baton.core.policy import Task
 from baton.packaging.onnx_calibration import add_calibration
 from baton.packaging.onnx_encoders import Block, encode
 from baton.packaging.onnx_graph import ML_DOMAIN, Graph
-from baton.packaging.onnx_models import TWO_CLASSES, Answers, add_model, forest_of
-from baton.packaging.onnx_trees import Forest
+from baton.packaging.onnx_models import Answers, add_model, forest_of
+from baton.packaging.onnx_trees import TWO_CLASSES, Forest
 from baton.packaging.rows import NUMBER, TEXT, names_of
 from baton.packaging.scorer import NUMBERS_INPUT, SCORE_OUTPUT, TEXTS_INPUT
 
@@ -102,7 +102,7 @@ def export(
 
 def _steps(pipeline: Any) -> tuple[Any, list[Any], Any]:
     steps = [step for _, step in getattr(pipeline, "steps", ())]
-    if len(steps) < 2 or type(steps[0]).__name__ != "ColumnTransformer":  # noqa: PLR2004
+    if not steps[1:] or type(steps[0]).__name__ != "ColumnTransformer":
         shape = " > ".join(type(step).__name__ for step in steps) or type(pipeline).__name__
         raise ParityFailed(
             what="the pipeline cannot be exported",

@@ -59,7 +59,6 @@ REFUSALS: dict[str, Callable[[Any], str | None]] = {
     **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), boosted_refusal),
 }
 NETWORK = "layers"
-TWO_CLASSES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ Link = Literal["sigmoid", "softmax", "exp", "identity"]
 AT_MOST, BELOW = 0, 1
 # Multiples of one in so many add up exactly in float32, up to a sum of 1.
 SHARES = 2.0**23
+# Such a task has one answer, the second class's chance.
+TWO_CLASSES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ DOMAINS = frozenset({"", ML_DOMAIN})
 
 def known(model: Any) -> bool:
     """Say whether skl2onnx has a converter for the estimator's class; others that build on it are not asked for."""
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]
+    from skl2onnx._supported_operators import sklearn_operator_name_map
 
     return type(model) in sklearn_operator_name_map
 
@@ -48,7 +48,7 @@ def add_converted(graph: Graph, model: Any, matrix: str, *, width: int, opset: i
 
 def _converted(model: Any, *, width: int, opset: int) -> tuple[Any, bool]:
     """Convert in doubles, or in float32 where that fails; says which."""
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType  # type: ignore[import-untyped]
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     reason = ""
     for single, kind in ((False, DoubleTensorType), (True, FloatTensorType)):
@@ -67,7 +67,7 @@ def _converted(model: Any, *, width: int, opset: int) -> tuple[Any, bool]:
 
 def _convert(model: Any, kind: Any, *, opset: int) -> Any:
     import onnxruntime
-    from skl2onnx import convert_sklearn  # type: ignore[import-untyped]
+    from skl2onnx import convert_sklearn
 
     options = {id(model): {"zipmap": False}} if hasattr(model, "classes_") else None
     converted = convert_sklearn(

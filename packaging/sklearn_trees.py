@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from baton.core.errors import ParityFailed
-from baton.packaging.onnx_trees import Forest, Link, Tree
+from baton.packaging.onnx_trees import TWO_CLASSES, Forest, Link, Tree
 
 # The loss of a histogram boosting says how its sums become answers.
 LINKS: dict[str, Link] = {
@@ -33,7 +33,7 @@ def averaged_forest(model: Any) -> Forest:
     classes = len(getattr(model, "classes_", ()))
     return Forest(
         trees=tuple(_averaged(each.tree_, classes=classes, share=1 / len(estimators)) for each in estimators),
-        base=np.zeros(max(classes, 2) - 1 if classes <= 2 else classes),  # noqa: PLR2004
+        base=np.zeros(1 if classes <= TWO_CLASSES else classes),
         link="identity",
         single=True,
     )
@@ -69,7 +69,7 @@ def _averaged(tree: Any, *, classes: int, share: float) -> Tree:
     values = np.asarray(tree.value[:, 0, :], dtype=np.float64)
     if classes:
         values = values / values.sum(axis=1, keepdims=True)
-    if classes == 2:  # noqa: PLR2004
+    if classes == TWO_CLASSES:
         values = values[:, 1:]
     return Tree(
         feature=np.asarray(tree.feature, dtype=np.int64),

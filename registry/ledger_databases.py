@@ -252,8 +252,7 @@ def _stay_in_process(connection: Any, record: ConnectionPoolEntry, proxy: Any) -
     """Refuse a connection that came with a fork, so that the pool opens another."""
     del connection
     if record.info["process"] != os.getpid():
-        # SQLAlchemy's own recipe, which its types do not know.
-        record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+        record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc] # SQLAlchemy's own recipe
         raise DisconnectionError
 
 

@@ -147,7 +147,7 @@ def _load(*, remote: bool) -> None:
 
     if remote:
         # The first request would import it, within its time.
-        import mlflow.tracking.request_header.registry  # noqa: F401
+        import mlflow.tracking.request_header.registry  # noqa: F401 - for its side effect alone
 
         bound_requests()
 

@@ -162,12 +162,6 @@ def champion_before(ledger: Ledger, model: str) -> LedgerEntry | None:
     return ledger.entry(model, first.epoch - 1) if first else None
 
 
-def previous_champion(history: tuple[LedgerEntry, ...]) -> LedgerEntry | None:
-    """Give what `champion_before` gives, from a whole history."""
-    first = next((i for i, entry in enumerate(history) if entry.digest == history[-1].digest), 0)
-    return history[first - 1] if first else None
-
-
 def overrides(ledger: Ledger, since: datetime) -> tuple[LedgerEntry, ...]:
     """Give every override of any model from a moment on, oldest first: what a weekly report lists."""
     found = [entry for model in ledger.models() for entry in ledger.history(model)]

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from baton.core.profile import PREDICTED, SCORE, SCORE_PREFIX
+from baton.core.whole_file import replace_file
 from baton.packaging.rows import NUMBER, TEXT, Rows, names_of
 from baton.serving.answers import likeliest
 from baton.serving.batcher import Scored
@@ -120,19 +122,11 @@ class PredictionLog:
     def _write(self, batch: Sequence[Answered]) -> None:
         import pyarrow.parquet as pq
 
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._files += 1
         stamp = batch[0].served_at.strftime("%Y%m%dT%H%M%S%f")
         name = f"{stamp}-{os.getpid()}-{self._files}.parquet"
-        draft = self._folder / f".{name}.draft"
-        try:
-            with draft.open("wb") as stream:
-                pq.write_table(as_table(batch), stream, compression="zstd")
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(self._folder / name)
-        finally:
-            draft.unlink(missing_ok=True)
+        write = partial(pq.write_table, as_table(batch), compression="zstd")
+        replace_file(self._folder / name, write)
 
 
 def as_table(batch: Sequence[Answered]) -> Any:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from baton.core.digest import canonical_json, digest_of, plain
 from baton.core.errors import IntegrityBroken
 from baton.core.release import Mode, Release
+from baton.core.whole_file import replace_file
 
 RELEASE_FILE = "release.json"
 LOCK_FILE = ".release.lock"
@@ -39,7 +38,8 @@ def write_release(folder: Path, release: Release) -> Path:
     with (folder / LOCK_FILE).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _stands(folder, release):
-            _replace(path, release)
+            content = canonical_json({"format": FORMAT, "release": release, "sha256": digest_of(release)})
+            replace_file(path, content)
     return path
 
 
@@ -51,19 +51,6 @@ def _stands(folder: Path, release: Release) -> bool:
         # What is no release is replaced by one.
         return False
     return found == release or (found is not None and found.model == release.model and found.epoch > release.epoch)
-
-
-def _replace(path: Path, release: Release) -> None:
-    content = canonical_json({"format": FORMAT, "release": release, "sha256": digest_of(release)})
-    descriptor, draft = tempfile.mkstemp(prefix=f".{RELEASE_FILE}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
 
 
 def read_release(folder: Path) -> Release | None:

@@ -19,8 +19,8 @@ _limits = ExitStack()
 @contextmanager
 def repeatable(*, threads: int) -> Iterator[None]:
     """Keep BLAS to one thread until the last fit has ended, and OpenMP and joblib to `threads` in this one."""
-    import joblib  # type: ignore[import-untyped]
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    import joblib
+    from threadpoolctl import threadpool_limits
 
     _enter()
     try:

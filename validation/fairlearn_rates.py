@@ -26,7 +26,7 @@ def rates(
     Returns:
         One value per group, indexed by group; a rate of no rows is 0.
     """
-    from fairlearn.metrics import MetricFrame  # type: ignore[import-untyped]
+    from fairlearn.metrics import MetricFrame
 
     frame = MetricFrame(metrics=_metric(measure), y_true=labels, y_pred=predictions, sensitive_features=groups)
     by_group: pd.Series = frame.by_group
@@ -34,7 +34,7 @@ def rates(
 
 
 def _metric(measure: str) -> Any:
-    from fairlearn import metrics  # type: ignore[import-untyped]
+    from fairlearn import metrics
     from sklearn.metrics import mean_absolute_error, zero_one_loss
 
     return {

@@ -23,7 +23,7 @@ from baton.validation.budgets import Loader, budgets
 from baton.validation.declared import refuse_impossible
 from baton.validation.golden import golden
 from baton.validation.minimum import Measure
-from baton.validation.purity import RowPrints, purity
+from baton.validation.purity import Seen, purity
 from baton.validation.subgroup_gaps import subgroup_gaps
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def model_tests(
     *,
     scores: NDArray[np.float64],
     measure: Measure,
-    trained_on: Mapping[str, RowPrints | None],
+    seen: Mapping[str, Seen],
     files: Files | None = None,
     answers: GoldenAnswers | None = None,
 ) -> tuple[Check, ...]:
@@ -72,7 +72,7 @@ def model_tests(
         score: Scores rows with the model that is judged.
         scores: Its scores of the holdout.
         measure: Gives a metric's value on labels and scores.
-        trained_on: Training rows of every model that is judged, by name.
+        seen: Which rows every model that is judged has learnt from, by name.
         files: What is measured for the budget; left out, no cost is told.
         answers: Answers to golden requests, if there are two models.
 
@@ -82,7 +82,7 @@ def model_tests(
     """
     refuse_impossible(spec.tests, spec.features.names, spec.features.text, task=spec.task)
     _check_length(holdout, scores)
-    pure = purity(holdout, spec.features.names, trained_on)
+    pure = purity(holdout, seen)
     if pure.observed:
         return (pure,)
     labels = holdout["label"].to_numpy(dtype=np.float64)

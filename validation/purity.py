@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LISTED = 3
 
+Seen = NDArray[np.bool_] | None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPrints:
@@ -78,18 +80,32 @@ def read_prints(path: Path) -> RowPrints:
     return RowPrints(ids=ids, contents=contents)
 
 
-def purity(holdout: pd.DataFrame, features: Sequence[str], trained_on: Mapping[str, RowPrints | None]) -> Check:
+def rows_seen(
+    holdout: pd.DataFrame, features: Sequence[str], trained_on: Mapping[str, RowPrints | None]
+) -> dict[str, Seen]:
     """Look for the holdout's rows among those that each model has learnt from.
 
     Args:
         holdout: The rows on which models are judged.
         features: Names of the features.
         trained_on: The training rows of each model that is judged, by what it
-            is called; None where nobody knows them, which shows nothing.
+            is called; None where nobody knows them.
+
+    Returns:
+        For each model, whether it has learnt from each row, shape
+        `(len(holdout),)`; None where its rows are not known.
     """
-    seen = _seen(holdout, features, trained_on)
-    leaks = {who: rows for who, rows in seen.items() if rows.any()}
-    unknown = [who for who in trained_on if who not in seen]
+    own = row_prints(holdout, features)
+    return {
+        who: None if known is None else shared(own.ids, known.ids) | shared(own.contents, known.contents)
+        for who, known in trained_on.items()
+    }
+
+
+def purity(holdout: pd.DataFrame, seen: Mapping[str, Seen]) -> Check:
+    """Say from what `rows_seen` found whether a model has learnt from a row of the holdout; not knowing is no proof."""
+    leaks = {who: rows for who, rows in seen.items() if rows is not None and rows.any()}
+    unknown = [who for who, rows in seen.items() if rows is None]
     if leaks:
         outcome, detail = Outcome.FAILED, "; ".join(_leak(who, rows, holdout) for who, rows in leaks.items())
     elif unknown or not seen or holdout.empty:
@@ -98,24 +114,6 @@ def purity(holdout: pd.DataFrame, features: Sequence[str], trained_on: Mapping[s
         outcome, detail = Outcome.PASSED, f"none of {len(holdout):,} holdout rows trained the {' or the '.join(seen)}"
     leaked = float(np.logical_or.reduce(list(leaks.values())).sum()) if leaks else 0.0
     return Check(name="holdout_unseen", outcome=outcome, observed=leaked, required=0.0, detail=detail)
-
-
-def shared_rows(
-    holdout: pd.DataFrame, features: Sequence[str], trained_on: Mapping[str, RowPrints | None]
-) -> dict[str, int]:
-    """Count the holdout's rows that each model has learnt from; a model whose rows nobody knows is left out."""
-    return {who: int(rows.sum()) for who, rows in _seen(holdout, features, trained_on).items()}
-
-
-def _seen(
-    holdout: pd.DataFrame, features: Sequence[str], trained_on: Mapping[str, RowPrints | None]
-) -> dict[str, NDArray[np.bool_]]:
-    own = row_prints(holdout, features)
-    return {
-        who: shared(own.ids, known.ids) | shared(own.contents, known.contents)
-        for who, known in trained_on.items()
-        if known is not None
-    }
 
 
 def _leak(who: str, rows: NDArray[np.bool_], holdout: pd.DataFrame) -> str:

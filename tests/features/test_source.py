@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from baton.core.errors import SourceMissing
-from baton.features.source import _load, load_definitions, read_tables
+from baton.features.project_file import load_file
+from baton.features.source import load_definitions, read_tables
 
 
 def _write(spec, name, old, new):
@@ -47,10 +48,10 @@ def test_what_a_reader_lacks_is_named(shop, old, new, message):
 def test_a_file_is_imported_once_and_again_when_it_was_edited(shop):
     _write(shop, "source.py", "def read():", "calls = []\n\ndef read():\n    calls.append(1)")
     _write(shop, "source.py", "return {", "return {'calls': len(calls), ")
-    read = _load(shop.folder / "source.py").read
-    assert [read()["calls"], _load(shop.folder / "source.py").read()["calls"]] == [1, 2]
+    read = load_file(shop.folder / "source.py", fix="").read
+    assert [read()["calls"], load_file(shop.folder / "source.py", fix="").read()["calls"]] == [1, 2]
     _write(shop, "source.py", "[0, 1, 0]", "[1, 1, 1]")
-    assert _load(shop.folder / "source.py").read()["calls"] == 1
+    assert load_file(shop.folder / "source.py", fix="").read()["calls"] == 1
 
 
 def test_a_file_that_failed_is_tried_again(shop):

@@ -15,7 +15,7 @@ from baton.core.spec import spec_from
 from baton.core.verdict import Outcome
 from baton.validation.declared import refuse_impossible
 from baton.validation.model_tests import GoldenAnswers, model_tests
-from baton.validation.purity import row_prints
+from baton.validation.purity import row_prints, rows_seen
 
 ROOT = Path(__file__).parents[2]
 FEATURES = ["carrier", "delay", "rain", "seats"]
@@ -51,7 +51,11 @@ def brier(_, labels, scores):
 def run(rows, tests=TESTS, **how):
     train, holdout = rows.iloc[:1_000], rows.iloc[1_000:]
     known = row_prints(train, FEATURES)
-    given = {"scores": score(holdout), "measure": brier, "trained_on": {"challenger": known}} | how
+    given = {
+        "scores": score(holdout),
+        "measure": brier,
+        "seen": rows_seen(holdout, FEATURES, {"challenger": known}),
+    } | how
     return model_tests(spec(tests), holdout, score, **given)
 
 
@@ -83,9 +87,8 @@ def test_a_leaked_holdout_is_not_scored(rows):
 
     known = row_prints(rows, FEATURES)
     holdout = rows.iloc[1_000:]
-    (check,) = model_tests(
-        spec(TESTS), holdout, unread, scores=np.zeros(1_000), measure=brier, trained_on={"champion": known}
-    )
+    seen = rows_seen(holdout, FEATURES, {"champion": known})
+    (check,) = model_tests(spec(TESTS), holdout, unread, scores=np.zeros(1_000), measure=brier, seen=seen)
     assert check.outcome is Outcome.FAILED
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from baton.core.errors import IntegrityBroken, SourceMissing
 from baton.core.verdict import Outcome
-from baton.validation.purity import purity, read_prints, row_prints, shared, shared_rows, write_prints
+from baton.validation.purity import purity, read_prints, row_prints, rows_seen, shared, write_prints
 from baton.validation.row_hash import row_hashes
 
 FEATURES = ["carrier", "delay", "rain", "seats"]
@@ -23,10 +23,14 @@ def parts(rows):
     return rows.iloc[:1_500], rows.iloc[1_500:].reset_index(drop=True)
 
 
+def looked(holdout, known):
+    return purity(holdout, rows_seen(holdout, FEATURES, known))
+
+
 def test_a_clean_holdout_passes(parts):
     train, holdout = parts
     known = row_prints(train, FEATURES)
-    check = purity(holdout, FEATURES, {"challenger": known, "champion": known})
+    check = looked(holdout, {"challenger": known, "champion": known})
     assert (check.outcome, check.observed) == (Outcome.PASSED, 0.0)
 
 
@@ -45,7 +49,7 @@ def test_leaked_rows_fail_and_are_named(parts, change, who):
     train, holdout = parts
     clean = row_prints(train, FEATURES)
     leaky = row_prints(pd.concat([train, change(holdout.iloc[10:15])]), FEATURES)
-    check = purity(holdout, FEATURES, {"challenger": clean, "champion": clean} | {who: leaky})
+    check = looked(holdout, {"challenger": clean, "champion": clean} | {who: leaky})
     assert (check.outcome, check.observed) == (Outcome.FAILED, 5.0)
     assert f"5 of 500 holdout rows trained the {who}: flight-1510" in check.detail
     assert "and 2 more" in check.detail
@@ -54,22 +58,22 @@ def test_leaked_rows_fail_and_are_named(parts, change, who):
 def test_unknown_training_rows_show_nothing(parts):
     train, holdout = parts
     known = row_prints(train, FEATURES)
-    assert purity(holdout, FEATURES, {"challenger": known, "champion": None}).outcome is Outcome.UNDECIDED
-    assert purity(holdout, FEATURES, {}).outcome is Outcome.UNDECIDED
-    assert purity(holdout.iloc[:0], FEATURES, {"challenger": known}).outcome is Outcome.UNDECIDED
+    assert looked(holdout, {"challenger": known, "champion": None}).outcome is Outcome.UNDECIDED
+    assert looked(holdout, {}).outcome is Outcome.UNDECIDED
+    assert looked(holdout.iloc[:0], {"challenger": known}).outcome is Outcome.UNDECIDED
 
 
-def test_shared_rows_are_counted_by_model(parts):
+def test_each_row_is_told_for_each_model(parts):
     train, holdout = parts
     known, leaky = (row_prints(part, FEATURES) for part in (train, pd.concat([train, holdout.head(7)])))
-    counts = shared_rows(holdout, FEATURES, {"challenger": known, "champion": leaky, "other": None})
-    assert counts == {"challenger": 0, "champion": 7}
+    seen = rows_seen(holdout, FEATURES, {"challenger": known, "champion": leaky, "other": None})
+    assert (seen["challenger"].sum(), seen["champion"].tolist(), seen["other"]) == (0, [True] * 7 + [False] * 493, None)
 
 
 def test_a_leak_is_told_even_where_other_rows_are_unknown(parts):
     train, holdout = parts
     leaky = row_prints(pd.concat([train, holdout]), FEATURES)
-    assert purity(holdout, FEATURES, {"challenger": leaky, "champion": None}).outcome is Outcome.FAILED
+    assert looked(holdout, {"challenger": leaky, "champion": None}).outcome is Outcome.FAILED
 
 
 def test_training_rows_are_read_back_as_written(parts, tmp_path):
