@@ -27,6 +27,7 @@ class Finding:
 def findings(platform: Platform) -> tuple[Finding, ...]:
     """Look at everything; what cannot be looked at is a finding too."""
     looks: dict[str, Callable[[Platform], tuple[bool, str]]] = {
+        "environment": _environment,
         "ledger": _ledger,
         "release": _release,
         "champion": _champion,
@@ -43,6 +44,13 @@ def _looked(what: str, look: Callable[[Platform], tuple[bool, str]], platform: P
     except BatonError as error:
         well, said = False, str(error)
     return Finding(what=what, well=well, said=said)
+
+
+def _environment(platform: Platform) -> tuple[bool, str]:
+    """Name the environment; a ledger of another one refuses to be read, which says so."""
+    owner = platform.ledger.environment
+    claimed = "" if owner else ", and nobody has written to the ledger yet"
+    return True, f"{platform.settings.environment}{claimed}"
 
 
 def _ledger(platform: Platform) -> tuple[bool, str]:

@@ -45,12 +45,25 @@ class SqlLedger:
     Args:
         address: A SQLite file, or the URL of one or of a PostgreSQL database.
         clock: Seconds for the leases; the database's own clock where left out.
+        environment: The environment that acts, such as `production`. The first to write makes the ledger its
+            own, and every other is refused with `Misuse` before it reads or writes; none is where left out.
     """
 
-    def __init__(self, address: Path | str, *, clock: Callable[[], float] | None = None) -> None:
-        self._store = LedgerStore(address, clock=clock)
+    def __init__(
+        self, address: Path | str, *, clock: Callable[[], float] | None = None, environment: str | None = None
+    ) -> None:
+        self._store = LedgerStore(address, clock=clock, environment=environment)
         self.leases = SqlLeases(self._store)
         self.projections = SqlProjections(self._store)
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the end of the process does so too."""
+        self._store.close()
+
+    @property
+    def environment(self) -> str | None:
+        """The environment that the ledger belongs to, or None where nobody has written to it yet."""
+        return self._store.environment()
 
     def head(self, model: str) -> LedgerEntry | None:
         """Give the newest entry, or None where nothing was ever promoted."""

@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -66,6 +67,9 @@ class Database(Protocol):
 
     def damaged(self, error: Exception) -> bool:
         """Whether the stored bytes are no ledger any more."""
+
+    def close(self) -> None:
+        """Close what is kept open; the next call opens it anew."""
 
 
 class SqliteDatabase:
@@ -132,6 +136,9 @@ class SqliteDatabase:
     def damaged(self, error: Exception) -> bool:
         """Whether the file is no database, or its pages do not fit."""
         return isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError)
+
+    def close(self) -> None:
+        """Nothing to do: every call closes what it opened."""
 
     def connect(self, mode: str) -> sqlite3.Connection:
         """Open the file in one of SQLite's modes."""
@@ -207,6 +214,11 @@ class PostgresDatabase:
         del error
         return False
 
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        if "_engine" in self.__dict__:
+            _close(self._engine, os.getpid())
+
     @cached_property
     def _engine(self) -> Engine:
         session = {
@@ -227,6 +239,8 @@ class PostgresDatabase:
         )
         event.listen(engine, "connect", _belongs_here)
         event.listen(engine, "checkout", _stay_in_process)
+        # With the ledger or with the process, whichever ends first.
+        weakref.finalize(self, _close, engine, os.getpid())
         return engine
 
 
@@ -254,6 +268,11 @@ def _stay_in_process(connection: Any, record: ConnectionPoolEntry, proxy: Any) -
     if record.info["process"] != os.getpid():
         record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc] # SQLAlchemy's own recipe
         raise DisconnectionError
+
+
+def _close(engine: Engine, process: int) -> None:
+    """Close an engine's connections, but for those that a fork has brought along: they are the parent's."""
+    engine.dispose(close=process == os.getpid())
 
 
 def _take(connection: Connection, lock: str) -> None:

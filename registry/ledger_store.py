@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from baton.core.errors import DependencyDown, IntegrityBroken, Misuse
 from baton.registry.ledger_databases import Database, PostgresDatabase, SqliteDatabase
-from baton.registry.ledger_tables import FORMAT, lay_out, migrate
+from baton.registry.ledger_tables import FORMAT, claim_environment, found_environment, lay_out, migrate
 
 # Longer than any write here takes, shorter than a person waits.
 PATIENCE_SECONDS = 15.0
@@ -31,9 +31,12 @@ class LedgerStore:
     more than once, and its commit may have succeeded without saying so.
     """
 
-    def __init__(self, address: Path | str, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, address: Path | str, *, clock: Callable[[], float] | None = None, environment: str | None = None
+    ) -> None:
         self._database = _database(address)
         self._clock = clock
+        self._environment = environment
 
     @property
     def name(self) -> str:
@@ -54,6 +57,14 @@ class LedgerStore:
         """Name the clock that leases run on, and give its seconds."""
         return ("given", self._clock()) if self._clock else self._database.clock(connection)
 
+    def environment(self) -> str | None:
+        """Give the environment that the ledger belongs to, or None where nobody has claimed it yet."""
+        return self.read(found_environment, empty=None)
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next call opens its own."""
+        self._database.close()
+
     def _read(self, work: Callable[[Connection], _Result], empty: _Result) -> _Result:
         if self._database.absent():
             return empty
@@ -62,6 +73,7 @@ class LedgerStore:
             if found == 0:
                 return empty
             if found == FORMAT:
+                self._check_environment(connection)
                 return work(connection)
         self._write(lambda _: None, "migration")
         return self._read(work, empty)
@@ -70,6 +82,7 @@ class LedgerStore:
         with self._database.writing(lock) as connection:
             if self._database.format(connection) != FORMAT:
                 self._settle_format(connection)
+            self._claim_environment(connection)
             return work(connection)
 
     def _settle_format(self, connection: Connection) -> None:
@@ -83,6 +96,22 @@ class LedgerStore:
         else:
             migrate(connection, found)
         self._database.set_format(connection, FORMAT)
+
+    def _claim_environment(self, connection: Connection) -> None:
+        """Make the ledger this environment's where it is nobody's, in the transaction of what is written."""
+        if self._environment is not None and self._check_environment(connection) is None:
+            claim_environment(connection, self._environment)
+
+    def _check_environment(self, connection: Connection) -> str | None:
+        """Refuse a ledger of another environment; give the one that it belongs to."""
+        found = found_environment(connection) if self._environment is not None else None
+        if found is None or found == self._environment:
+            return found
+        raise Misuse(
+            what=f"the ledger {self.name} belongs to the environment {found}",
+            why=f"this command acts for {self._environment} (BATON_ENVIRONMENT)",
+            fix=f"set BATON_ENVIRONMENT={found} if {found} is meant, or name another ledger",
+        )
 
     def _patiently(self, call: Callable[[], _Result]) -> _Result:
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""The ledger's layout, format version 2, and how an older file becomes one.
+"""The ledger's layout, format version 3, and how an older file becomes one.
 
 To change the layout: raise `FORMAT`, write the step in `STEPS` that turns the
 format before it into the new one inside the transaction that it is given, and
@@ -8,7 +8,8 @@ before anything is touched, so an older Baton never harms a newer one's file.
 
 Format 1 was SQLite only: entries of (model, epoch, content, previous, hash),
 and the verdicts. Format 2 adds columns by which entries are found, a record of
-each model's head, the leases and the projections.
+each model's head, the leases and the projections. Format 3 adds what is true of
+the ledger as a whole: the environment that it belongs to.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    inspect,
     select,
     text,
 )
@@ -37,7 +39,7 @@ from baton.core.digest import digest_of
 from baton.core.errors import IntegrityBroken
 from baton.core.ledger_entry import EntryKind, LedgerEntry
 
-FORMAT = 2
+FORMAT = 3
 FIRST = "0" * 64
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -92,7 +94,10 @@ projections = Table(
     Column("since", Float, nullable=False),
     Index("projections_by_state", "model", "state", "epoch"),
 )
-PROTECTED = ("entries", "verdicts")
+# What is true of the ledger as a whole, written once.
+meta = Table("meta", layout, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+PROTECTED = ("entries", "verdicts", "meta")
+ENVIRONMENT = "environment"
 
 
 def lay_out(connection: Connection) -> None:
@@ -196,7 +201,25 @@ def _copy_entries(connection: Connection, model: str) -> None:
     connection.execute(insert(heads).values(model=model, epoch=newest.epoch, hash=newest.hash))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1_to_2}
+def _from_2_to_3(connection: Connection) -> None:
+    # The step from format 1 lays out every table that there is now.
+    if not inspect(connection).has_table(meta.name):
+        meta.create(connection)
+        for statement in _guards(meta.name, connection.dialect.name):
+            connection.execute(text(statement))
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1_to_2, 2: _from_2_to_3}
+
+
+def found_environment(connection: Connection) -> str | None:
+    """Give the environment that the ledger belongs to, or None where nobody has claimed it yet."""
+    return connection.execute(select(meta.c.value).where(meta.c.name == ENVIRONMENT)).scalar()
+
+
+def claim_environment(connection: Connection, environment: str) -> None:
+    """Write the environment down, for good."""
+    connection.execute(insert(meta).values(name=ENVIRONMENT, value=environment))
 
 
 def head_row(connection: Connection, model: str) -> Any:
@@ -209,11 +232,7 @@ def _triggers(dialect: str) -> Iterator[str]:
     forward = "NEW.model <> OLD.model OR NEW.epoch <> OLD.epoch + 1"
     if dialect == "sqlite":
         for table in PROTECTED:
-            for name, event in (("stay", "UPDATE"), ("last", "DELETE")):
-                yield (
-                    f"CREATE TRIGGER {table}_{name} BEFORE {event} ON {table}"
-                    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-                )
+            yield from _guards(table, dialect)
         for name, event in (("advance", f"UPDATE ON heads WHEN {forward}"), ("last", "DELETE ON heads")):
             yield f"CREATE TRIGGER heads_{name} BEFORE {event} BEGIN SELECT RAISE(ABORT, 'a head only advances'); END"
         return
@@ -221,7 +240,23 @@ def _triggers(dialect: str) -> Iterator[str]:
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$"
     )
-    for table in (*PROTECTED, "heads"):
-        events = "DELETE OR TRUNCATE" if table == "heads" else "UPDATE OR DELETE OR TRUNCATE"
-        yield f"CREATE TRIGGER {table}_stay BEFORE {events} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
+    for table in PROTECTED:
+        yield from _guards(table, dialect)
+    yield _guard("heads", "DELETE OR TRUNCATE")
     yield f"CREATE TRIGGER heads_advance BEFORE UPDATE ON heads FOR EACH ROW WHEN ({forward}) EXECUTE FUNCTION refuse()"
+
+
+def _guards(table: str, dialect: str) -> Iterator[str]:
+    """Give the triggers that keep a table's rows as they were written."""
+    if dialect != "sqlite":
+        yield _guard(table, "UPDATE OR DELETE OR TRUNCATE")
+        return
+    for name, event in (("stay", "UPDATE"), ("last", "DELETE")):
+        yield (
+            f"CREATE TRIGGER {table}_{name} BEFORE {event} ON {table}"
+            " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        )
+
+
+def _guard(table: str, events: str) -> str:
+    return f"CREATE TRIGGER {table}_stay BEFORE {events} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse()"

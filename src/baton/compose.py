@@ -110,7 +110,7 @@ class Platform:
         from baton.registry.ledger import SqlLedger
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return SqlLedger(self.settings.ledger_url or self.folder / "ledger.db")
+        return SqlLedger(self.settings.ledger_url or self.folder / "ledger.db", environment=self.settings.environment)
 
 
 def platform(project: Path, *, home: Path | None = None) -> Platform:

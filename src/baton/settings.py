@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from baton.core.errors import Misuse, listed
+
+PREFIX = "BATON_"
 
 # No vendor calls home, none asks twice, and none takes more cores than it is given.
 QUIET = {
@@ -22,14 +27,24 @@ QUIET = {
     "MPLBACKEND": "Agg",
 }
 # A server that is down is said to be down within seconds, not minutes.
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    # After 2, 4, 8 and 16 seconds: a Prefect server that is started again is up by then.
+    "PREFECT_CLIENT_MAX_RETRIES": "4",
+}
 
 
 class Settings(BaseSettings):
     """One installation: a home folder, and URLs where servers take the place of files."""
 
-    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
+    environment: str = Field(
+        "local",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$",
+        description="What this installation is, such as production; a ledger of another environment is refused.",
+    )
     home: Path = Field(Path(".baton"), description="Folder that holds all state.")
     mlflow_url: str | None = Field(
         None, description="MLflow server, or the URL of its database; a SQLite file under home where left out."
@@ -43,6 +58,18 @@ class Settings(BaseSettings):
     )
     prefect_url: str | None = Field(None, description="Prefect API; an in-process one where left out.")
     fits: int = Field(2, ge=1, description="Models fitted at the same time, one thread each.")
+
+    def __init__(self, **values: Any) -> None:
+        """Read the settings; what is not given comes from the environment.
+
+        Raises:
+            Misuse: A value is impossible; all are listed.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+            raise Misuse(what="the settings are refused", why=listed(problems), fix="set these variables") from error
 
     def folder(self, model: str) -> Path:
         """The folder of one model's state."""

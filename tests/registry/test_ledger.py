@@ -168,6 +168,11 @@ def meddle(ledger, *statements):
         connection.commit()
 
 
+def address_of(ledger):
+    database = ledger._store._database
+    return database.path if isinstance(database, SqliteDatabase) else database._url.render_as_string(False)
+
+
 FORGED = "UPDATE {} SET content = replace(content, 'parcels', 'letters')"
 ALL_HEADS = "UPDATE heads SET epoch = {0}, hash = (SELECT hash FROM entries WHERE epoch = {0})"
 TAMPERING = {
@@ -249,14 +254,15 @@ def test_a_rollback_to_what_never_was_champion_shows(stored, entry_at):
     assert "never was champion" in stored.verify("parcels").why
 
 
-@pytest.mark.parametrize("table", ["entries", "verdicts", "heads"])
+@pytest.mark.parametrize("table", ["entries", "verdicts", "heads", "meta"])
 @pytest.mark.parametrize("verb", ["UPDATE", "DELETE"])
 def test_what_was_written_can_be_neither_changed_nor_dropped(stored, table, verb):
     """K4: triggers on both databases."""
     from sqlalchemy.exc import DBAPIError
 
-    set_ = " SET content = ''" if table != "heads" else " SET epoch = 1"
-    statement = f"UPDATE {table}{set_}" if verb == "UPDATE" else f"DELETE FROM {table}"
+    change = {"heads": "epoch = 1", "meta": "value = ''"}.get(table, "content = ''")
+    SqlLedger(address_of(stored), environment="local").store_verdict(judged("parcels", epoch=3, challenger="c" * 64))
+    statement = f"UPDATE {table} SET {change}" if verb == "UPDATE" else f"DELETE FROM {table}"
     database = stored._store._database
     with database.writing("x") as connection, pytest.raises(DBAPIError, match=r"append-only|only advances"):
         connection.exec_driver_sql(statement)
@@ -286,12 +292,11 @@ def test_an_edited_verdict_is_noticed(stored):
 
 def test_of_many_writers_of_one_epoch_one_wins(stored, written):
     """C6: sixteen writers of epoch 4, each with a ledger of its own."""
-    address = stored._store._database
+    address = address_of(stored)
 
     def write(number):
         verdict = judged("parcels", epoch=3, challenger=f"{number:064}")
-        url = address.path if isinstance(address, SqliteDatabase) else address._url.render_as_string(False)
-        ledger = SqlLedger(url)
+        ledger = SqlLedger(address)
         try:
             promote(
                 ledger,
@@ -449,6 +454,38 @@ def test_a_connection_does_not_cross_a_fork(postgres):
     assert subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout == "3\n"
 
 
+def test_a_ledger_closes_what_it_opened(postgres, written):
+    import gc
+    import warnings
+
+    ledger = SqlLedger(postgres())
+    written(ledger, 1)
+    assert ledger._store._database._engine.pool.checkedin() == 1
+    ledger.close()
+    assert ledger._store._database._engine.pool.checkedin() == 0
+    assert ledger.head("parcels").epoch == 1
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        # Nobody has closed it.
+        del ledger
+        gc.collect()
+    assert [str(warning.message) for warning in said if issubclass(warning.category, ResourceWarning)] == []
+
+
+LEAVES = """
+import sys
+from baton.registry.ledger import SqlLedger
+kept = SqlLedger(sys.argv[1])
+kept.leases.acquire("parcels", "me")
+"""
+
+
+def test_a_process_that_ends_closes_what_it_opened(postgres):
+    words = [sys.executable, "-X", "dev", "-W", "always::ResourceWarning", "-c", LEAVES, postgres()]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert "ResourceWarning" not in ended.stderr
+
+
 def test_a_server_that_has_closed_its_connections_is_asked_again(postgres, written):
     import psycopg
 
@@ -529,6 +566,55 @@ def test_a_sqlite_url_names_a_file(file, on_file):
     assert SqlLedger(f"sqlite:///{file}").head("parcels").epoch == 3
 
 
+class TestEnvironments:
+    """L2: a ledger belongs to the environment that first wrote to it."""
+
+    @pytest.fixture(params=["sqlite", "postgres"])
+    def address(self, request, file):
+        return file if request.param == "sqlite" else request.getfixturevalue("postgres")()
+
+    def test_the_first_to_write_makes_it_its_own(self, address, written):
+        ledger = SqlLedger(address, environment="production")
+        assert ledger.environment is None
+        written(ledger, 1)
+        assert ledger.environment == "production"
+        written(SqlLedger(address, environment="production"), 2)
+
+    def test_another_is_refused_before_it_reads_or_writes(self, address, written):
+        ledger = SqlLedger(address, environment="production")
+        written(ledger, 1)
+        other = SqlLedger(address, environment="local")
+        calls = {
+            "read": lambda: other.head("parcels"),
+            "append": lambda: written(other, 2),
+            "verdict": lambda: other.store_verdict(judged("parcels", epoch=1, challenger="c" * 64)),
+            "lease": lambda: other.leases.acquire("parcels/retrain", "me"),
+            "alias": lambda: other.projections.begin("parcels", epoch=1, version="1", holder="me"),
+        }
+        for call in calls.values():
+            with pytest.raises(Misuse, match=r"belongs to the environment production.*BATON_ENVIRONMENT=production"):
+                call()
+        assert [entry.epoch for entry in ledger.history("parcels")] == [1]
+        assert ledger.leases.list() == ()
+        assert ledger.projections.standing("parcels").pending == ()
+
+    def test_of_two_that_come_first_at_once_one_has_it(self, address, written):
+        def claim(number):
+            try:
+                written(SqlLedger(address, environment=f"shell-{number}"), 1, model=f"parcels-{number}")
+            except Misuse:
+                return None
+            return f"shell-{number}"
+
+        with ThreadPoolExecutor(4) as pool:
+            claimed = [name for name in pool.map(claim, range(4)) if name]
+        assert claimed == [SqlLedger(address).environment]
+
+    def test_a_ledger_without_a_claim_is_anybodys(self, address, written):
+        written(SqlLedger(address), 1)
+        assert SqlLedger(address, environment="local").head("parcels").epoch == 1
+
+
 class TestFormats:
     """L3: an older file is brought forward in one transaction, a later one is refused untouched."""
 
@@ -551,7 +637,7 @@ class TestFormats:
         assert [entry.kind.value for entry in history] == ["promotion", "promotion", "promotion", "rollback"]
         assert [(entry.epoch, entry.version) for entry in history] == [(1, "1"), (2, "2"), (3, "3"), (4, "2")]
         assert self.raw(old, query) == before
-        assert self.raw(old, "PRAGMA user_version") == [(2,)]
+        assert self.raw(old, "PRAGMA user_version") == [(3,)]
         assert ledger.verify("parcels") is None
         assert ledger.verdict(history[0].verdict_id).promotes
         assert ledger.champion_at("parcels", datetime(2024, 2, 15, tzinfo=timezone.utc)).epoch == 2
@@ -564,6 +650,31 @@ class TestFormats:
         assert ledger.verify("parcels") is None
         with sqlite3.connect(old) as connection, pytest.raises(sqlite3.DatabaseError, match="append-only"):
             connection.execute("DELETE FROM entries")
+
+    def test_a_ledger_of_format_2_is_brought_forward_and_belongs_to_nobody_yet(self, on_file, file, written):
+        before = self.raw(file, "SELECT * FROM entries ORDER BY epoch")
+        with sqlite3.connect(file) as connection:
+            connection.execute("DROP TABLE meta")
+            connection.execute("PRAGMA user_version = 2")
+        assert on_file.head("parcels").epoch == 3
+        assert self.raw(file, "SELECT * FROM entries ORDER BY epoch") == before
+        assert self.raw(file, "PRAGMA user_version") == [(3,)]
+        assert on_file.environment is None
+        written(SqlLedger(file, environment="production"), 4)
+        assert on_file.environment == "production"
+        with sqlite3.connect(file) as connection, pytest.raises(sqlite3.DatabaseError, match="append-only"):
+            connection.execute("UPDATE meta SET value = 'local'")
+
+    def test_a_ledger_of_format_2_on_a_server_is_brought_forward(self, postgres, written):
+        ledger = SqlLedger(postgres(), environment="production")
+        written(ledger, 1)
+        with ledger._store._database._engine.connect() as connection:
+            connection.exec_driver_sql("DROP TABLE meta")
+            connection.exec_driver_sql("UPDATE format SET number = 2")
+            connection.commit()
+        written(ledger, 2)
+        assert ledger.environment == "production"
+        assert ledger.verify("parcels") is None
 
     def test_what_was_wrong_before_is_still_wrong_after(self, old):
         with sqlite3.connect(old) as connection:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from baton.cli import output
 from baton.compose import Platform, platform
 from baton.core.errors import IntegrityBroken, NotPromotable, listed
-from baton.core.ledger_entry import LedgerEntry
 from baton.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -25,14 +24,14 @@ def status(project: Path, *, home: Path | None, at: datetime | None, as_json: bo
         champion = baton.ledger.champion_at(name, at)
         history = (champion,) if champion else ()
     if as_json:
-        output.machine({"model": name, "history": history})
+        output.machine({"model": name, "environment": baton.settings.environment, "history": history})
         return
     if not history:
         then = f" at {at:%Y-%m-%d %H:%M} UTC" if at else " yet; run baton ingest and baton train"
-        output.line(f"{name} has no champion{then}")
+        output.line(f"{_where(baton)} has no champion{then}")
         return
     rows = [[e.epoch, e.version, e.digest[:12], f"{e.at:%Y-%m-%d %H:%M}", e.kind, e.actor, e.reason] for e in history]
-    title = f"champion of {name} at {at:%Y-%m-%d %H:%M} UTC" if at else f"champions of {name}"
+    title = f"champion of {_where(baton)} at {at:%Y-%m-%d %H:%M} UTC" if at else f"champions of {_where(baton)}"
     output.table(title, ["epoch", "version", "bundle", "at", "kind", "by", "why"], rows)
 
 
@@ -98,7 +97,7 @@ def promote(
         )
     skips = f", setting aside that {'; '.join(against)}" if against else ""
     if dry_run:
-        output.line(f"would promote version {version} over epoch {head.epoch if head else 0}{skips}")
+        output.line(f"{_where(baton)}: would promote version {version} over epoch {head.epoch if head else 0}{skips}")
         return
     entry = challenge.settle(
         baton,
@@ -111,7 +110,7 @@ def promote(
         override=override if against else None,
     )
     if entry is not None:
-        output.line(f"{entry.model}: version {entry.version} is champion, epoch {entry.epoch}{skips}")
+        output.line(f"{_where(baton)}: version {entry.version} is champion, epoch {entry.epoch}{skips}")
 
 
 def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str, dry_run: bool) -> None:
@@ -124,12 +123,12 @@ def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str
     if dry_run:
         before = champion_before(baton.ledger, baton.spec.name)
         target = f"epoch {epoch}" if epoch else f"version {before.version}" if before else "nothing"
-        output.line(f"would roll {baton.spec.name} back to {target}")
+        output.line(f"{_where(baton)}: would roll back to {target}")
         return
     now = datetime.now(timezone.utc)
     entry = roll_back(baton.ledger, baton.spec.name, to_epoch=epoch, actor="person", reason=reason, now=now)
     challenge.project(baton, baton.spec)
-    _say(entry)
+    output.line(f"{_where(baton)}: version {entry.version} is champion, epoch {entry.epoch}")
 
 
 def reconcile(project: Path, *, home: Path | None, dry_run: bool) -> None:
@@ -149,9 +148,9 @@ def reconcile(project: Path, *, home: Path | None, dry_run: bool) -> None:
         output.line(f"alarm: {alarm.replace('_', ' ')}: {done.reason}")
     head = baton.ledger.head(baton.spec.name)
     if head is None:
-        output.line(f"{baton.spec.name} has no champion yet")
+        output.line(f"{_where(baton)} has no champion yet")
     elif done.adopted is None:
-        output.line(f"champion is version {head.version}, epoch {head.epoch}")
+        output.line(f"{_where(baton)}: champion is version {head.version}, epoch {head.epoch}")
 
 
 def verdict_on(baton: Platform, version: str | None) -> Verdict:
@@ -175,6 +174,6 @@ def verdict_on(baton: Platform, version: str | None) -> Verdict:
     return found[version]
 
 
-def _say(entry: LedgerEntry | None) -> None:
-    if entry is not None:
-        output.line(f"{entry.model}: version {entry.version} is champion, epoch {entry.epoch}")
+def _where(baton: Platform) -> str:
+    """Name the model with its environment, so that nobody takes one shell for another."""
+    return f"{baton.spec.name} ({baton.settings.environment})"

@@ -63,6 +63,7 @@ def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as
         head = baton.ledger.head(baton.spec.name)
         against = f"version {head.version}" if head else "a constant, since there is no champion"
         output.line(
+            f"{baton.spec.name} ({baton.settings.environment}): "
             f"would train {baton.spec.training.trainer} as of {as_of:%Y-%m-%d %H:%M} and judge it against {against}"
         )
         return
@@ -84,7 +85,8 @@ def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as
         output.machine(outcome)
     elif "version" in outcome:
         verb = f"was promoted, epoch {outcome['epoch']}" if outcome["epoch"] else "was not promoted"
-        output.line(f"version {outcome['version']} {verb}. {outcome['decision']}: {outcome['reason']}")
+        where = f"{baton.spec.name} ({baton.settings.environment})"
+        output.line(f"{where}: version {outcome['version']} {verb}. {outcome['decision']}: {outcome['reason']}")
     else:
         output.line(f"nothing to do: this trigger is {outcome['claim']}")
 
