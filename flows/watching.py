@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from baton.monitoring.alarm import DriftEvent
     from baton.packaging.reader import Contents
 
+MONTH = timedelta(days=31)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
@@ -44,8 +46,6 @@ class Watcher:
 
         self._platform = platform
         self._log = PredictionLog(platform.predictions)
-        # A log lets go of what is outside its last span: short spans have one of their own.
-        self._days = PredictionLog(platform.predictions)
         self._history = DriftHistory(platform.folder / "drift.jsonl")
         self._champion: tuple[Contents, Profile] | None = None
         self._again: dict[str, Any] = {}
@@ -65,6 +65,8 @@ class Watcher:
         digest = champion.bundle.digest
         start = as_of - timedelta(days=spec.drift.window_days)
         window = self._scored(self._log.read(start=start, end=as_of), champion)
+        # The next look begins later, but a day's or a month's rows may be asked for.
+        self._log.forget(before=min(start, as_of - MONTH))
         drift = judge(window, profile, spec.drift, model=spec.name, digest=digest, start=start, end=as_of)
         labels = self._labels(since=start, as_of=as_of)
         performance = measure(
@@ -99,7 +101,7 @@ class Watcher:
 
     def answered(self, *, start: datetime, end: datetime) -> pd.DataFrame:
         """Give the log's rows for moments of a span, each with the score that was answered."""
-        return self._days.read(start=start, end=end)
+        return self._log.read(start=start, end=end)
 
     def newest(self) -> DriftReport:
         """Give the newest report.
@@ -117,10 +119,8 @@ class Watcher:
         return self._in_force()[0]
 
     def logged(self, *, start: datetime, end: datetime) -> int:
-        """Count the answers in the log for moments of a span; before the first answer there is no log."""
-        if not any(self._platform.predictions.glob("*.parquet")):
-            return 0
-        return len(self._days.read(start=start, end=end))
+        """Count the answers in the log for moments of a span."""
+        return self._log.count(start=start, end=end)
 
     def _in_force(self) -> tuple[Contents, Profile]:
         from baton.core.profile import profile_from_json

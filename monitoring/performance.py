@@ -18,6 +18,7 @@ from baton.core.digest import finite
 from baton.core.drift_report import PerformanceReport
 from baton.core.errors import EmptyWindow
 from baton.core.policy import METRICS, Metric, Task
+from baton.core.profile import SCORE
 from baton.monitoring.labels import attach
 from baton.monitoring.prediction_window import answer_columns, answers_of
 from baton.training import metrics
@@ -73,7 +74,9 @@ def measure(
         much); None where no label has come, and no AUC where all labels are
         the same.
     """
-    known = attach(window, labels, key=key, label=label, as_of=as_of, classes=classes).dropna(subset=["label"])
+    # A window has dozens of features, which none of this needs.
+    answers = window[[name for name in ("entity", *answer_columns(SCORE, classes=classes)) if name in window]]
+    known = attach(answers, labels, key=key, label=label, as_of=as_of, classes=classes).dropna(subset=["label"])
     truth, score = known["label"].to_numpy(dtype=np.float64), answers_of(known, classes=classes)
     found: dict[str, float | None] = {
         metric: finite(metrics.measure(metric, truth, score, quantile=quantile)) if len(known) else None
@@ -135,7 +138,7 @@ def compare(
     if rows.empty:
         raise EmptyWindow(what="nothing to compare", why="no row has a label", fix="wait for labels")
     truth = rows["label"].to_numpy(dtype=np.float64)
-    days = rows["moment"].dt.tz_convert(zone).dt.strftime("%Y-%m-%d").to_numpy(dtype=object)
+    days = rows["moment"].dt.tz_convert(zone).dt.tz_localize(None).to_numpy(dtype="datetime64[D]")
     drawn = resampling(days, resamples=resamples, seed=seed)
     (mine, my_pull), (other, other_pull) = (
         metrics.influence(metric, truth, answers_of(rows, score=column, classes=classes), quantile=quantile)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,26 +33,22 @@ class _File(NamedTuple):
     size: int
 
 
-class _Span(NamedTuple):
-    """The first and last prediction moment in a file."""
-
-    first: datetime
-    last: datetime
-
-
 class PredictionLog:
-    """A folder of answered rows that remembers the files it has read.
+    """A folder of answered rows that remembers what it has read.
 
-    A watch that looks back 28 days every day reads one new file a day, not
-    28, and of files outside its window only the moments. Files are whole when
-    they appear; one that changes is read again, and the rows of files outside
-    the window are let go.
+    A watch that looks back 28 days every day reads one day's new files, and of
+    files from before its window no more than the last moment. Files are whole
+    when they appear; where one changes or goes, all are read again.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._spans: dict[_File, _Span | None] = {}
-        self._rows: dict[_File, Any] = {}
+        # Last moment of each file, None of one without rows.
+        self._lasts: dict[_File, datetime | None] = {}
+        # Every row from this moment on of these files is in the table.
+        self._since = datetime.max.replace(tzinfo=timezone.utc)
+        self._held: set[_File] = set()
+        self._table: Any = None
 
     def read(self, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
         """Give the rows answered for moments in `[start, end)`; see `read_predictions`."""
@@ -59,20 +56,52 @@ class PredictionLog:
             raise EmptyWindow(
                 what="no window to read", why=f"{start:%F %R} is not before {end:%F %R}", fix="swap start and end"
             )
-        files = _files(self._folder)
-        self._spans = {file: self._spans[file] if file in self._spans else _span(file.path) for file in files}
-        inside = [file for file, span in self._spans.items() if span and span.first < end and span.last >= start]
-        # With no row in the window, the newest file still lends its columns.
-        needed = inside or files[-1:]
-        loaded = {file: self._rows[file] if file in self._rows else _load(file.path) for file in needed}
-        self._rows = {file: rows for file, rows in loaded.items() if rows is not None}
-        if not self._rows:
+        table = self._from(start)
+        if table is None:
             raise EmptyWindow(
                 what=f"no predictions in {self._folder}",
                 why="the service has answered nothing yet",
                 fix="serve a release and send requests, then ask again",
             )
-        return _window(list(self._rows.values()), start, end, digest)
+        rows: pd.DataFrame = _newest(_inside(table, start, end, digest=digest)).to_pandas()
+        return rows
+
+    def count(self, *, start: datetime, end: datetime) -> int:
+        """Count the rows that `read` would give; none where there is no log yet."""
+        table = self._from(start)
+        return 0 if table is None else int((~_identities(_inside(table, start, end)).duplicated()).sum())
+
+    def forget(self, *, before: datetime) -> None:
+        """Let go of the rows for moments before one, which are read again where they are asked for."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._table is not None and before > self._since:
+            moment = self._table["moment"]
+            self._table = self._table.filter(pc.greater_equal(moment, pa.scalar(before, moment.type)))
+            self._since = before
+
+    def _from(self, start: datetime) -> Any:
+        """Give a table of all rows for moments from `start` on, maybe more; None where there is no file."""
+        import pyarrow as pa
+
+        files = _files(self._folder)
+        if start < self._since or not self._held.issubset(files):
+            self._since, self._held, self._table = start, set(), None
+        self._lasts = {file: self._lasts[file] if file in self._lasts else _last(file.path) for file in files}
+        new = [f for f, last in self._lasts.items() if f not in self._held and last is not None and last >= self._since]
+        if not new and self._table is None:
+            # With no row to give, the newest file still lends its columns.
+            new = files[-1:]
+        loaded = {file: _load(file.path) for file in new}
+        tables = [table for table in (self._table, *loaded.values()) if table is not None]
+        if len(tables) > 1 or self._table is None:
+            self._held |= {file for file, rows in loaded.items() if rows is not None}
+            # Permissive: a feature that was missing all day has no type of its own.
+            # In one piece: a month of small pieces takes longer to filter than to join.
+            whole = pa.concat_tables(tables, promote_options="permissive").combine_chunks() if tables else None
+            self._table = whole
+        return self._table
 
 
 def read_predictions(folder: Path, *, start: datetime, end: datetime, digest: str | None = None) -> pd.DataFrame:
@@ -149,31 +178,30 @@ def judged_columns(window: pd.DataFrame) -> pd.DataFrame:
 
 def _files(folder: Path) -> list[_File]:
     """List the log's whole files with size and time, in a fixed order."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(UNFINISHED)]
-        for name in names:
-            if name.startswith(UNFINISHED) or not name.endswith(".parquet"):
-                continue
-            path = os.path.join(place, name)  # noqa: PTH118 - a year's log is listed every day, and paths cost more than stats
-            try:
-                status = os.stat(path)  # noqa: PTH116
-            except FileNotFoundError:
-                # Moved between listing and looking; its rows are under another name.
-                continue
-            found.append(_File(path, status.st_mtime_ns, status.st_size))
-    return sorted(found)
+    return sorted(_listed(os.fspath(folder)))
 
 
-def _span(path: str) -> _Span | None:
-    """Give a file's first and last moment, nothing where it has no rows or has been moved away."""
+def _listed(folder: str) -> Iterator[_File]:
+    # A year's log is listed every day, and a path object a file would cost more than its stat.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(UNFINISHED):
+                continue
+            if entry.is_dir():
+                yield from _listed(entry.path)
+            elif entry.name.endswith(".parquet"):
+                # One that was moved between listing and looking is under another name.
+                with suppress(FileNotFoundError):
+                    status = entry.stat()
+                    yield _File(entry.path, status.st_mtime_ns, status.st_size)
+
+
+def _last(path: str) -> datetime | None:
+    """Give a file's last moment, nothing where it has no rows or has been moved away."""
     import pyarrow.compute as pc
 
     rows = _load(path, columns=["moment"])
-    if rows is None or rows.num_rows == 0:
-        return None
-    ends = pc.min_max(rows["moment"]).as_py()
-    return _Span(ends["min"], ends["max"])
+    return None if rows is None or rows.num_rows == 0 else pc.max(rows["moment"]).as_py()
 
 
 def _load(path: str, *, columns: list[str] | None = None) -> Any:
@@ -197,26 +225,38 @@ def _load(path: str, *, columns: list[str] | None = None) -> Any:
     return rows
 
 
-def _window(tables: list[Any], start: datetime, end: datetime, digest: str | None) -> pd.DataFrame:
-    """Cut the window out of the files that reach into it."""
+def _inside(table: Any, start: datetime, end: datetime, *, digest: str | None = None) -> Any:
+    """Cut a window out of a table."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # Permissive: a feature that was missing all day has no type of its own.
-    table = pa.concat_tables(tables, promote_options="permissive")
     moment = table["moment"]
     wanted = pc.and_(
         pc.greater_equal(moment, pa.scalar(start, moment.type)), pc.less(moment, pa.scalar(end, moment.type))
     )
     if digest is not None:
         wanted = pc.and_(wanted, pc.equal(table["digest"], digest))
-    return _newest(table.filter(wanted).to_pandas())
+    return table.filter(wanted)
 
 
-def _newest(rows: pd.DataFrame) -> pd.DataFrame:
+def _newest(table: Any) -> Any:
     """Keep the newest answer of each entity, moment and cohort, ordered by moment and entity."""
-    rows = rows.sort_values("served_at", kind="stable")
+    import pyarrow.compute as pc
+
+    order = pc.sort_indices(table, [(name, "ascending") for name in ("moment", "entity", "cohort", "served_at")])
+    last = ~_identities(table).take(order.to_numpy()).duplicated(keep="last").to_numpy()
+    return table.take(order.filter(last))
+
+
+def _identities(table: Any) -> pd.DataFrame:
+    """Give what tells one row from another: whom it is about, when, and which model answered; as numbers."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    entity = pc.fill_null(table["entity"].cast(pa.string()), "")
     # A row that names no entity is its own.
-    who = rows["entity"].where(rows["entity"].fillna("") != "", rows["id"])
-    kept = rows[~rows[["moment", "cohort"]].assign(who=who).duplicated(keep="last")]
-    return kept.sort_values(["moment", "entity", "cohort"], kind="stable", ignore_index=True)
+    who = pc.if_else(pc.equal(entity, ""), table["id"].cast(pa.string()), entity)
+    names = {"who": who, "cohort": table["cohort"].cast(pa.string())}
+    codes = {name: pc.rank(column, tiebreaker="dense").to_numpy() for name, column in names.items()}
+    return pd.DataFrame({"moment": table["moment"].cast(pa.int64()).to_numpy(), **codes})

@@ -70,7 +70,7 @@ def resampling(blocks: ArrayLike, *, resamples: int, seed: int) -> Resampling:
     """Draw blocks with replacement, as many as there are.
 
     Args:
-        blocks: The block of each row, in a text that sorts by time.
+        blocks: The block of each row, a day or a text that sorts by time.
         resamples: Number of resamples.
         seed: The same seed and blocks give the same draws.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 
 from baton.core.errors import EmptyWindow, IntegrityBroken
+from baton.monitoring import prediction_window
 from baton.monitoring.prediction_window import PredictionLog, features_of, read_predictions
 
 DAY = timedelta(days=1)
@@ -93,14 +93,14 @@ def test_a_file_that_goes_away_while_reading_is_left_out(
     goes = world.write(
         tmp_path, "b.parquet", world.answered(world.features(10, seed=2), days=1, start=world.start + DAY)
     )
-    listed = os.walk
+    listed = prediction_window._files
 
     def listing(folder: Path) -> list[object]:
         found = list(listed(folder))
         goes.unlink()
         return found
 
-    monkeypatch.setattr(os, "walk", listing)
+    monkeypatch.setattr(prediction_window, "_files", listing)
     assert len(read_predictions(tmp_path, start=world.start, end=world.start + 3 * DAY)) == 10
 
 
@@ -115,33 +115,51 @@ def test_a_feature_that_was_missing_all_day_fits_the_other_days(world: SimpleNam
     assert rows["feature.delay"].dtype == float
 
 
-def test_a_log_reads_new_and_changed_files_only(
+def test_a_log_reads_new_files_only_and_all_where_one_has_changed(
     world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import baton.monitoring.prediction_window as module
-
     read: list[str] = []
-    real = module._load
+    real = prediction_window._load
 
     def load(path: str, *, columns: list[str] | None = None) -> object:
         if columns is None:
             read.append(Path(path).name)
         return real(path, columns=columns)
 
-    monkeypatch.setattr(module, "_load", load)
+    monkeypatch.setattr(prediction_window, "_load", load)
     log = PredictionLog(tmp_path)
     week = {"start": world.start, "end": world.start + 9 * DAY}
     world.write(tmp_path, "a.parquet", world.answered(world.features(10, seed=1), days=1))
     assert len(log.read(**week)) == 10
     world.write(tmp_path, "b.parquet", world.answered(world.features(10, seed=2), days=1, start=world.start + DAY))
-    assert len(log.read(**week)) == 20
+    assert len(log.read(**week)) == log.count(**week) == 20
+    assert len(log.read(start=world.start + DAY, end=world.start + 9 * DAY)) == 10
+    assert read == ["a.parquet", "b.parquet"]
     world.write(tmp_path, "a.parquet", world.answered(world.features(12, seed=1), days=1))
     assert len(log.read(**week)) == 22
-    assert read == ["a.parquet", "b.parquet", "a.parquet"]
-    assert len(log.read(start=world.start + DAY, end=world.start + 9 * DAY)) == 10
-    assert [Path(file.path).name for file in log._rows] == ["b.parquet"]
+    assert read[2:] == ["a.parquet", "b.parquet"]
     (tmp_path / "b.parquet").unlink()
     assert log.read(start=world.start + DAY, end=world.start + 9 * DAY).empty
+
+
+def test_what_a_log_forgets_it_reads_again(world: SimpleNamespace, tmp_path: Path) -> None:
+    for day in range(3):
+        rows = world.answered(world.features(10, seed=day), days=1, start=world.start + day * DAY)
+        world.write(tmp_path, f"{day}.parquet", rows)
+    log = PredictionLog(tmp_path)
+    days = {"start": world.start, "end": world.start + 3 * DAY}
+    before = log.read(**days)
+    log.forget(before=world.start + 1.5 * DAY)
+    assert log._table.num_rows < 20
+    pd.testing.assert_frame_equal(
+        log.read(start=world.start + 2 * DAY, end=world.start + 3 * DAY), before.tail(10).reset_index(drop=True)
+    )
+    pd.testing.assert_frame_equal(log.read(**days), before)
+    assert log.count(**days) == 30
+
+
+def test_a_log_without_a_file_counts_none(tmp_path: Path, world: SimpleNamespace) -> None:
+    assert PredictionLog(tmp_path / "none").count(start=world.start, end=world.start + DAY) == 0
 
 
 def test_a_daily_look_at_four_weeks_is_quick(world: SimpleNamespace, tmp_path: Path) -> None:
