@@ -151,6 +151,7 @@ def register(
             "trainer": spec.training.trainer,
             **spec.training.parameters,
             **trained.tuned,
+            **trained.left_out,
             **_window(spec),
         },
         tags={
@@ -170,6 +171,7 @@ def register(
             task=spec.task,
             classes=spec.label.classes,
         ),
+        tables={"trials": trained.trials},
     )
     version = platform.registry.register(spec.name, run)
     platform.registry.set_alias(spec.name, "challenger", version)

@@ -7,9 +7,11 @@ event alone promotes nothing, since nobody is asked who sent it.
 
 from __future__ import annotations
 
+import queue
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,8 @@ LOOK_SECONDS = 0.25
 ORPHANED = "The process that ran it is gone; the runner has been started again."
 # An in-process server counts these seconds from its start, on a machine that may be busy.
 STARTUP_SECONDS = 120
+# A server that is well answers at once; a busy one in this time.
+HEALTHY_SECONDS = 5.0
 ALIVE = ("PENDING", "RUNNING", "CANCELLING")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # What the automation hands the retraining flow; the project is the deployment's own.
@@ -52,21 +56,33 @@ class FlowRunSeen:
 
 @contextmanager
 def in_process() -> Iterator[None]:
-    """Run flows in this process at little cost, where no server is configured.
+    """Run flows in this process at little cost, where no server is configured, or the one that is does not answer.
+
+    A server that is down keeps nobody from retraining: it only never hears of
+    the run.
 
     Each synchronous flow joins a heartbeat thread that sleeps in whole
     seconds: 1.07 s a flow run instead of 0.08 s. Heartbeats only matter to a
     server that outlives the run. No environment variable can say None.
 
     Raises:
-        DependencyDown: The in-process server does not start.
+        DependencyDown: The in-process server does not start, or a server went away while a flow ran.
     """
     from prefect.settings import get_current_settings, temporary_settings
 
-    if get_current_settings().api.url:
-        yield
+    url = get_current_settings().api.url
+    if url and _healthy(url):
+        with _told_or_not(url):
+            yield
         return
-    settings = {"flows.heartbeat_frequency": None, "server.ephemeral.startup_timeout_seconds": STARTUP_SECONDS}
+    if url:
+        # Prefect's own handlers would swallow a log line.
+        sys.stderr.write(f"warning: Prefect at {url} does not answer; this run goes on without it, unlisted there.\n")
+    settings: dict[Any, Any] = {
+        "api.url": None,
+        "flows.heartbeat_frequency": None,
+        "server.ephemeral.startup_timeout_seconds": STARTUP_SECONDS,
+    }
     home = get_current_settings().home
     try:
         with temporary_settings(settings), no_orphans(f"{home}"):
@@ -76,6 +92,46 @@ def in_process() -> Iterator[None]:
         if "Prefect API" not in str(error):
             raise
         raise _down(str(error)) from error
+
+
+@contextmanager
+def _told_or_not(url: str) -> Iterator[None]:
+    """Say that a server has gone away during a run, instead of telling it so for minutes."""
+    import httpx
+    from prefect.exceptions import PrefectException
+
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        raise DependencyDown(
+            what=f"Prefect at {url} went away during this run",
+            why=str(error) or type(error).__name__,
+            fix="what the run had done by then stands; run the same command again, which goes on from there",
+        ) from error
+    finally:
+        if not _healthy(url):
+            _forget_untold()
+
+
+def _forget_untold() -> None:
+    """Drop what is queued for a server that is not there: at exit each event would be tried for ten seconds."""
+    from prefect.events.worker import EventsWorker
+
+    for service in tuple(EventsWorker._instances.values()):
+        with suppress(queue.Empty):
+            while True:
+                service._queue.get_nowait()
+
+
+def _healthy(url: str) -> bool:
+    """Whether a server answers that it is well."""
+    import httpx
+
+    try:
+        # No proxy, as everywhere on loopback; a server elsewhere is asked by its own address too.
+        return httpx.get(f"{url.rstrip('/')}/health", timeout=HEALTHY_SECONDS, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def warm_up() -> None:

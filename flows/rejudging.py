@@ -44,6 +44,12 @@ def rejudge(platform: Platform, version: str, *, keep: bool) -> Verdict:
             fix="train a new challenger with baton train",
         )
     challenger = trained.train(platform, platform.spec, snapshot, key=record.key, as_of=record.as_of)
+    if challenger.bundle.digest != record.digest:
+        raise IntegrityBroken(
+            what=f"version {version} cannot be judged again",
+            why=f"its model is gone, and training it anew gave the bundle {challenger.bundle.digest[:12]}, another one",
+            fix="run baton check trainer, which names the step that differs, or train a new challenger",
+        )
     verdict = challenge.judge(
         platform, platform.spec, challenger, as_of=record.as_of, now=datetime.now(timezone.utc)
     ).verdict

@@ -6,35 +6,63 @@ this module is about to run a flow.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from httpx import HTTPError
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
+from prefect.states import State
 
 from baton.compose import Platform, platform
 from baton.core.digest import digest_of
-from baton.core.errors import Conflict, Fenced
+from baton.core.errors import BatonError, Conflict, DependencyDown, Fenced
 from baton.flows import challenge, trained
+from baton.flows.reconciling import RETRAINING, abandon_orphans
 from baton.flows.run_record import Record, recall, remember, run_key
 from baton.flows.triggers import Claim, Trigger, Triggers
 from baton.registry.lease import Held, hold
+from baton.registry.mlflow_words import one_line
 from baton.registry.projection import this_process
 from baton.registry.verdict_text import verdict_markdown
+
+if TYPE_CHECKING:
+    from baton.core.ledger_entry import LedgerEntry
+    from baton.core.spec import ModelSpec
+    from baton.core.verdict import Verdict
 
 SCHEDULE = "schedule"
 DRIFT = "drift"
 # Times that a challenger is judged anew because somebody else was promoted meanwhile.
 REJUDGED = 3
 
+log = logging.getLogger(__name__)
+
 # Steps pass frames and models in memory, so nothing is cached or persisted.
 IN_MEMORY: Mapping[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+def worth_trying_again(task: object, run: object, state: State[Any]) -> bool:
+    """Whether a step that failed may succeed a moment later: where a server was away, not where it was refused."""
+    del task, run
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, BatonError) or isinstance(error, DependencyDown)
+
+
 # Only what touches a server is tried again.
-ON_A_SERVER: Mapping[str, Any] = {**IN_MEMORY, "retries": 2, "retry_delay_seconds": [1, 5], "timeout_seconds": 120}
+ON_A_SERVER: Mapping[str, Any] = {
+    **IN_MEMORY,
+    "retries": 2,
+    "retry_delay_seconds": [1, 5],
+    "retry_condition_fn": worth_trying_again,
+    "timeout_seconds": 120,
+}
 
 freeze = task(challenge.freeze, name="freeze snapshot", **IN_MEMORY)
 train = task(trained.train, name="fit, evaluate and seal", **IN_MEMORY)
@@ -93,7 +121,7 @@ def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
 
 def _once(baton: Platform, asked: Trigger, *, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Answer a trigger under its lease: a run that died is taken over, and one that was paused comes too late."""
-    name = f"{asked.model}/retrain/{asked.key[:16]}"
+    name = RETRAINING.format(model=asked.model) + digest_of(asked.key)[:16]
     with ExitStack() as while_held:
         try:
             held = while_held.enter_context(hold(baton.ledger.leases, name, this_process()))
@@ -141,34 +169,14 @@ def retrain(
     finished = recall(baton, key)
     if finished is not None:
         return finished
+    with suppress(DependencyDown):
+        # Hours of training need no tracking server, which may be back by their end.
+        abandon_orphans(baton, but=held.lease)
     challenger = train(baton, spec, snapshot, key=key, as_of=as_of)
     held.check()
-    for attempt in range(REJUDGED + 1):
-        judgement = judge(baton, spec, challenger, as_of=as_of)
-        version = register(
-            baton,
-            spec,
-            snapshot=snapshot,
-            trained=challenger,
-            judgement=judgement,
-            key=key,
-            trigger=trigger,
-            as_of=as_of,
-        )
-        verdict = judgement.verdict
-        if spec.gate.promotion == "by_hand":
-            entry = None
-            break
-        reason = f"{trigger}: {verdict.reason}"
-        try:
-            entry = settle(baton, spec, verdict, version=version, reason=reason, now=as_of, lease=held.lease)
-            break
-        except Fenced:
-            raise
-        except Conflict:
-            # Somebody was promoted meanwhile: what counts now is the new champion.
-            if attempt == REJUDGED:
-                raise
+    verdict, version, entry = _decided(
+        baton, spec, challenger, held=held, snapshot=snapshot, key=key, trigger=trigger, as_of=as_of
+    )
     record = Record(
         key=key,
         version=version,
@@ -181,8 +189,53 @@ def retrain(
         epoch=entry.epoch if entry else None,
     )
     remember(baton, record)
-    _show(baton, record)
+    try:
+        _show(baton, record)
+    except (HTTPError, PrefectException) as error:
+        # The run is done and written down; only its page stays without pictures.
+        log.warning("run_not_shown why=%s", one_line(str(error)))
     return record
+
+
+def _decided(
+    baton: Platform, spec: ModelSpec, challenger: trained.Trained, *, held: Held, trigger: str, **facts: Any
+) -> tuple[Verdict, str, LedgerEntry | None]:
+    """Judge, register and promote; where somebody else was promoted meanwhile, what counts is the new champion.
+
+    It is the same holdout each time, so a challenger that lost does not win by
+    being judged again, and one that keeps coming too late gives up.
+
+    Raises:
+        Conflict: Others were promoted first, `REJUDGED` times and once more.
+    """
+    for attempt in range(REJUDGED + 1):
+        judgement = judge(baton, spec, challenger, as_of=facts["as_of"])
+        verdict = judgement.verdict
+        version = _champions_own(baton, verdict) or register(
+            baton, spec, trained=challenger, judgement=judgement, trigger=trigger, **facts
+        )
+        if attempt:
+            # The version is there since the first attempt, with the verdict of then.
+            baton.registry.tag(spec.name, version, challenge.verdict_tags(verdict))
+        if spec.gate.promotion == "by_hand":
+            break
+        reason = f"{trigger}: {verdict.reason}"
+        try:
+            entry = settle(baton, spec, verdict, version=version, reason=reason, now=facts["as_of"], lease=held.lease)
+        except Fenced:
+            raise
+        except Conflict:
+            if attempt == REJUDGED:
+                raise
+        else:
+            return verdict, version, entry
+    return verdict, version, None
+
+
+def _champions_own(baton: Platform, verdict: Verdict) -> str | None:
+    """Give the champion's version where this verdict made it champion: its run died then, or its code was touched."""
+    head = baton.ledger.head(verdict.model)
+    return head.version if head and (head.digest, head.verdict_id) == (verdict.challenger, verdict.id) else None
 
 
 def _show(baton: Platform, record: Record) -> None:

@@ -6,7 +6,7 @@ is the same recipe on every known label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Learned:
     refit: Fitted
     baselines: Mapping[str, Baseline]
     tuned: Mapping[str, Any]
+    trials: Sequence[Mapping[str, Any]]
     evaluation: Evaluation
     train: pd.DataFrame
     known: pd.DataFrame

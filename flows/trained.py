@@ -7,7 +7,7 @@ they have trained by the run's key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baton.core.digest import finite
 from baton.core.errors import IntegrityBroken, ParityFailed, SourceMissing
 from baton.features.durable import write_json, write_parquet
 from baton.flows.run_record import evaluation_from
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
     from baton.core.spec import ModelSpec
     from baton.packaging.reader import Contents
     from baton.training.split import Split
+    from baton.training.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """A challenger: the bundle to serve, the twin to judge, and the twin's holdout with everybody's scores there.
 
-    `tuned` are the parameters that a search has found, none where it was not asked for.
+    `tuned` are the parameters that a search has found, and `trials` what it has tried; none where it was not asked for.
+    `left_out` counts the groups of the holdout with rows in the past, which the twin has not seen, and those rows.
     """
 
     bundle: Bundle
@@ -52,6 +55,8 @@ class Trained:
     baselines: Mapping[str, NDArray[np.float64]]
     rows: int
     tuned: Mapping[str, Any]
+    trials: Sequence[Mapping[str, Any]]
+    left_out: Mapping[str, int]
 
     @property
     def labels(self) -> NDArray[np.float64]:
@@ -75,8 +80,10 @@ def train(platform: Platform, spec: ModelSpec, snapshot: Snapshot, *, key: str, 
     place = _file(platform, key)
     write_parquet(place.with_suffix(".parquet"), _columns(learned, parts.holdout))
     made = {"bundle": sealed.bundle.digest, "twin": sealed.twin.digest, "rows": learned.refit.rows}
+    # JSON sorts names, and a person reads a trial's columns in their order.
+    trials = [list(trial.items()) for trial in learned.trials]
     # Last, so that what it names is there.
-    write_json(place, {**made, "tuned": learned.tuned, "evaluation": learned.evaluation})
+    write_json(place, {**made, "tuned": learned.tuned, "trials": trials, "evaluation": learned.evaluation})
     fresh = _found(platform, key, parts)
     assert fresh is not None  # it has just been written
     return fresh
@@ -113,7 +120,8 @@ def _learn(platform: Platform, spec: ModelSpec, rows: pd.DataFrame, parts: Split
     from baton.training.tuning import tune
 
     everything = known(rows, spec, as_of=as_of)
-    tuned = tune(spec, parts.train, threads=1).parameters if spec.training.tuning else {}
+    search = tune(spec, parts.train, threads=1) if spec.training.tuning else None
+    tuned = search.parameters if search else {}
     # Fits side by side, one thread each: a fit on two threads waits for the
     # slower one at every split, and on busy cores takes ten times as long.
     with ThreadPoolExecutor(platform.settings.fits) as pool:
@@ -124,10 +132,25 @@ def _learn(platform: Platform, spec: ModelSpec, rows: pd.DataFrame, parts: Split
         refit=refit,
         baselines=plain,
         tuned=tuned,
+        trials=_rows(search) if search else (),
         evaluation=evaluate(twin, parts.holdout, spec, baselines=plain),
         train=parts.train,
         known=everything,
         holdout=parts.holdout,
+    )
+
+
+def _rows(search: Tuning) -> tuple[dict[str, Any], ...]:
+    """Lay out a search's trials, one row each, the tried parameters between number and result."""
+    return tuple(
+        {
+            "trial": trial.number,
+            **trial.parameters,
+            search.metric: None if trial.value is None else finite(trial.value),
+            "seconds": round(trial.seconds, 2),
+            "failure": trial.failure,
+        }
+        for trial in search.trials
     )
 
 
@@ -184,6 +207,8 @@ def _found(platform: Platform, key: str, parts: Split) -> Trained | None:
         baselines=plain,
         rows=said["rows"],
         tuned=said["tuned"],
+        trials=tuple(dict(trial) for trial in said.get("trials", ())),
+        left_out={"left_out_groups": parts.groups, "left_out_rows": parts.group_rows} if parts.groups else {},
     )
 
 

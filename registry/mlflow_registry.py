@@ -188,9 +188,10 @@ class MlflowRegistry:
 
     def _close(self, client: Any, run_id: str, status: str) -> None:
         run = client.get_run(run_id)
-        if run.data.tags.get(STATUS_TAG) == LOGGING:
+        # Also of a run that was taken for a dead one while it was paused.
+        if run.data.tags.get(STATUS_TAG) != status:
             client.set_tag(run_id, STATUS_TAG, status)
-        if run.info.status == "RUNNING":
+        if run.info.status == "RUNNING" or (status == REGISTERED and run.info.status == "KILLED"):
             client.set_terminated(run_id)
 
     def _log(self, client: Any, experiment: str, run: Run) -> str:

@@ -139,7 +139,7 @@ def signature(run: Run) -> Any:
 
 
 def tables(run: Run) -> dict[str, dict[str, Any]]:
-    """Give what the run's page shows as tables: every check, the metrics beside the baselines, every slice."""
+    """Give what the run's page shows as tables: every check, the metrics beside the baselines, every slice, its own."""
     evaluation, baselines = run.evaluation, run.evaluation.baselines
     checks = [
         [c.name, c.outcome.value, c.observed, c.required, c.low, c.high, one_line(c.detail)] for c in run.verdict.checks
@@ -149,7 +149,9 @@ def tables(run: Run) -> dict[str, dict[str, Any]]:
         for name, measure in evaluation.metrics.items()
     ]
     slices = [[p.column, p.value, p.rows, p.measure.value, p.measure.standard_error] for p in evaluation.slices]
+    own = {title: rows for title, rows in run.tables.items() if rows}
     return {
+        **{f"{_name(t)}.json": _table(list(rows[0]), [list(row.values()) for row in rows]) for t, rows in own.items()},
         "checks.json": _table(["check", "outcome", "observed", "required", "low", "high", "finding"], checks),
         "metrics.json": _table(["metric", "value", "standard error", *baselines], metrics_of),
         "slices.json": _table(["column", "value", "rows", run.verdict.metric, "standard error"], slices),

@@ -184,10 +184,10 @@ def test_four_processes_on_one_ledger_lose_nothing(on, operations):
 @pytest.mark.timeout(7200)
 def test_eight_processes_make_a_thousand_changes_each_and_lose_nothing():
     """C5, C6, D8: with random kill -9 and SIGSTOP, on SQLite, PostgreSQL and MLflow."""
-    lines, said = run(WORKERS=8, OPERATIONS=1_000, MLFLOW_OPERATIONS=50)
+    lines, said = run(WORKERS=8, OPERATIONS=1_000, MLFLOW_OPERATIONS=1_000)
     assert [line["on"] for line in lines] == ["sqlite", "postgresql", "mlflow"]
     for line in lines:
         assert (line["violations"], line["lost_updates"], line["double_epochs"]) == (0, 0, 0), said
         assert line["kills"] > 0
         assert line["stops"] > 0
-    assert all(line["operations"] >= 8_000 for line in lines[:2])
+    assert all(line["operations"] >= 8_000 for line in lines)

@@ -26,6 +26,19 @@ def test_the_signature_is_the_tasks(make_run, task, classes, columns):
     assert [(column.name, column.type.name) for column in outputs] == columns
 
 
+def test_a_runs_own_tables_are_shown_and_an_empty_one_is_not(make_run):
+    trials = ({"trial": 0, "num_leaves": 7, "log_loss": 0.41}, {"trial": 1, "num_leaves": 9, "log_loss": float("nan")})
+    run = make_run(tables={"trials": trials, "none": ()})
+    found = mlflow_run.tables(run)
+    assert found["trials.json"] == {
+        "columns": ["trial", "num_leaves", "log_loss"],
+        "data": [[0, 7, 0.41], [1, 9, None]],
+    }
+    assert "none.json" not in found
+    listed = json.loads(mlflow_run.run_tags(run)["mlflow.loggedArtifacts"])
+    assert {"path": "trials.json", "type": "table"} in listed
+
+
 class TestTags:
     def test_the_commit_is_one_that_a_page_can_link_to(self, make_run):
         tags = mlflow_run.run_tags(make_run(tags={"baton.commit": "0123abc+changes", "baton.trigger": "drift"}))

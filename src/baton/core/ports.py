@@ -93,5 +93,8 @@ class Registry(Protocol):
     def aliases(self, model: str) -> Mapping[str, str]:
         """Give every alias of a model with its version."""
 
+    def abandon_orphans(self, model: str) -> tuple[str, ...]:
+        """Tag what crashes left half-done, where no run goes on; give the keys of those runs."""
+
     def read(self, model: str, version: str) -> RegisteredVersion | None:
         """Give what the registry knows of a version, or None where it is not there."""

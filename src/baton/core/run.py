@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ class Run:
     """One trained, judged and sealed challenger, ready to be logged and registered.
 
     `key` is the digest of (data, code, configuration); the same key makes no
-    second version. `figures` are PNG files by title, `tags` say what started
-    the run and from which commit.
+    second version. `figures` are PNG files by title, `tables` rows by title,
+    each with the same columns; `tags` say what started the run and from which
+    commit.
     """
 
     key: str
@@ -31,3 +32,4 @@ class Run:
     parameters: Mapping[str, Any]
     tags: Mapping[str, str]
     figures: Mapping[str, Path] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)

@@ -54,6 +54,11 @@ class FileRegistry:
         with (self._folder / "tags.jsonl").open("a") as stream:
             stream.write(json.dumps([model, version, dict(tags)]) + "\n")
 
+    def abandon_orphans(self, model: str) -> tuple[str, ...]:
+        """Nothing is registered here."""
+        del model
+        return ()
+
     def read(self, model: str, version: str) -> RegisteredVersion | None:
         """Give a version without tags: what was champion is known to the ledger."""
         return RegisteredVersion(model=model, version=version, verdict_id=None, bundle=None)

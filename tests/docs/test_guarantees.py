@@ -1,0 +1,33 @@
+"""The page of guarantees names only tests that are there, and leaves out no row."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "guarantees.md"
+ROWS = [f"C{number}" for number in range(1, 17)] + ["D1", "D2", "D3", "D4", "D8", "D9", "D10", "D11"]
+ROWS += ["K4", "K5", "L1", "L2", "L3"]
+NAMED = re.compile(r"`(tests/[^`]+::[^`]+)`")
+LINES = [line for line in PAGE.read_text().splitlines() if re.match(r"\| [A-Z]\d", line)]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMED.findall(PAGE.read_text()))))
+def test_a_test_that_is_named_is_there(name: str) -> None:
+    file, *path = name.split("::")
+    node: ast.AST = ast.parse((ROOT / file).read_text())
+    for part in path:
+        inside = {each.name: each for each in getattr(node, "body", ()) if hasattr(each, "name")}
+        assert part in inside, f"{file} has no {part}"
+        node = inside[part]
+    assert path[-1].startswith("test_")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_is_there_once_with_a_test(row: str) -> None:
+    (line,) = [line for line in LINES if line.startswith(f"| {row} |")]
+    assert NAMED.search(line)
