@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Processes that the tests are run by; a file stays in one, so that its servers start once.
+JOBS ?= 2
 LOCAL_UV := .tools/uv/bin/uv
 UV ?= $(shell command -v uv || echo $(LOCAL_UV))
 BIN := .venv/bin
@@ -57,11 +59,11 @@ check: setup ## Lint, types and import contracts
 
 .PHONY: test
 test: setup browser ## Run the tests, but for the long ones
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -m "not long" -n $(JOBS) --dist loadfile
 
 .PHONY: test-long
 test-long: setup browser ## Run the tests that take minutes
-	@$(BIN)/pytest -m long
+	@$(BIN)/pytest -m long -n $(JOBS)
 	@$(MAKE) --no-print-directory test-torch
 
 .PHONY: test-torch
@@ -111,3 +113,30 @@ bench-slices: setup ## Simulate slices that drop and slices that do not (JSON=1 
 
 bench-ledger: setup ## Write the ledger from many processes that are killed and stopped, and check its history (JSON=1)
 	@JSON=$(JSON) $(BIN)/python bench/ledger.py
+
+# What the serving benchmarks compare with, and what sends their load; nothing else needs either.
+.PHONY: peers
+peers: setup
+	@$(UV) sync --quiet --locked --all-extras --no-extra torch --group bench --python $(PYTHON)
+	@command -v wrk >/dev/null || { echo "installing wrk for the benchmarks"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1; } \
+	  || { echo "wrk cannot be installed here: the benchmark needs it"; exit 1; }
+
+.PHONY: bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
+bench-serving: peers ## Compare the service with five others, one core each (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/serving.py
+
+bench-overload: peers ## Ask a heavy model for twice what it can do, in an open loop (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/overload.py
+
+bench-swap: setup ## Swap the champion a thousand times under load (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/swap.py
+
+bench-canary: setup ## Simulate rollouts: false promotions, false roll-backs, time to find errors (JSON=1)
+	@JSON=$(JSON) $(BIN)/python bench/canary.py
+
+bench-modalities: setup ## Score the same rows over REST, v2, in batch and as a stream (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/modalities.py
+
+bench-fuzz: setup ## Send the service 100,000 generated requests (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/fuzz.py

@@ -23,7 +23,7 @@ class BentoBatching:
         self._fields = contents.bundle.fields
         self._scorer = Scorer(contents.files[MODEL])
 
-    @bentoml.api(batchable=True)  # type: ignore[untyped-decorator]
+    @bentoml.api(batchable=True)  # type: ignore[untyped-decorator] # BentoML's has no types
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         """Score each row."""
         return list(map(float, self._scorer.score(parse_rows(rows, self._fields))))

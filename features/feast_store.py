@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from baton.core.digest import digest_of
 from baton.core.errors import DataRefused, DependencyDown, EmptyWindow, SourceMissing, listed
 from baton.core.spec import ModelSpec, ViewSpec
 from baton.features.durable import write_json, write_parquet
+from baton.features.online_map import connection_string, mark_filled, write_map
 from baton.features.row_order import in_order
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOMENT = "event_timestamp"
+ONLINE_FILE = "online.db"
 # Feast asks where history begins; nothing is older.
 BEGINNING = datetime(1970, 1, 2, tzinfo=timezone.utc)
 
@@ -30,9 +33,11 @@ BEGINNING = datetime(1970, 1, 2, tzinfo=timezone.utc)
 class FeastFeatureStore:
     """The feature store of one project, kept under one folder; implements `baton.core.ports.FeatureStore`."""
 
-    def __init__(self, folder: Path, spec: ModelSpec) -> None:
+    def __init__(self, folder: Path, spec: ModelSpec, *, online_url: str | None = None) -> None:
         self._folder = folder.absolute()
         self._spec = spec
+        # Redis for the online values; a SQLite file in the folder where left out.
+        self._online_url = online_url
         self._opened: Any = None
 
     def publish(self, views: Mapping[str, pd.DataFrame]) -> None:
@@ -86,6 +91,13 @@ class FeastFeatureStore:
         with _asking("materialise"), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             store.materialize(BEGINNING, as_of, feature_views=list(self._spec.features.views))
         write_json(self._folder / "materialized.json", {"as_of": as_of})
+        project = _project(self._spec.name)
+        if self._online_url:
+            with _asking("mark the online store"):
+                mark_filled(self._online_url, project=project, as_of=as_of)
+        write_map(
+            self._folder, self._spec, project=project, as_of=as_of, sqlite=None if self._online_url else ONLINE_FILE
+        )
         log.info("features_materialized", extra={"as_of": as_of.isoformat()})
 
     def online(self, entities: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -145,7 +157,10 @@ class FeastFeatureStore:
                     what="no feature history", why=f"nothing is published for {listed(absent)}", fix="publish the views"
                 )
             store, applied = self._open(), self._folder / "applied.json"
-            wanted = {"features": digest_of([self._spec.features.model_dump(mode="json"), self._folder])}
+            wanted = {
+                # The URL by its digest: it may hold a password.
+                "features": digest_of([self._spec.features.model_dump(mode="json"), self._folder, self._online_url])
+            }
             if not applied.is_file() or json.loads(applied.read_bytes()) != wanted:
                 with _asking("take the definitions"):
                     store.apply(self._definitions())
@@ -163,13 +178,21 @@ class FeastFeatureStore:
                 project=_project(self._spec.name),
                 provider="local",
                 registry={"registry_type": "sql", "path": f"sqlite:///{self._folder / 'registry.db'}"},
-                online_store={"type": "sqlite", "path": str(self._folder / "online.db")},
+                online_store=self._online_store(),
                 offline_store={"type": "baton.features.asof_store.AsofOfflineStore"},
                 # Only the newest value of each entity goes online; by default Feast reads all history to find it.
                 materialization={"pull_latest_features": True},
                 entity_key_serialization_version=3,
             )
         )
+
+    def _online_store(self) -> dict[str, str]:
+        if self._online_url:
+            return {"type": "redis", "connection_string": connection_string(self._online_url)}
+        with closing(sqlite3.connect(self._folder / ONLINE_FILE)) as file:
+            # Kept in the file: whoever reads is not shut out while values are written.
+            file.execute("PRAGMA journal_mode=WAL")
+        return {"type": "sqlite", "path": str(self._folder / ONLINE_FILE)}
 
     def _definitions(self) -> list[Any]:
         from feast import Entity, ValueType

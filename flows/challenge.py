@@ -248,13 +248,23 @@ def foresee(platform: Platform, spec: ModelSpec) -> Reconciled:
 
 
 def release(platform: Platform, spec: ModelSpec) -> Release | None:
-    """Point serving at the ledger's head; None where there is no champion yet."""
+    """Point serving at the ledger's head, with the champion before it to stand in; None where there is none yet."""
+    from baton.registry.promotion import champion_before
     from baton.serving.release_file import write_release
 
     head = platform.ledger.head(spec.name)
     if head is None:
         return None
-    champion = Release(model=spec.name, epoch=head.epoch, version=head.version, champion=head.digest)
+    # Never the one that was rolled back: the champion is traced to its first epoch.
+    before = champion_before(platform.ledger, spec.name)
+    champion = Release(
+        model=spec.name,
+        epoch=head.epoch,
+        version=head.version,
+        champion=head.digest,
+        previous=before.digest if before else "",
+        previous_version=before.version if before else "",
+    )
     write_release(platform.folder, champion)
     return champion
 

@@ -30,6 +30,8 @@ def findings(platform: Platform) -> tuple[Finding, ...]:
         "environment": _environment,
         "ledger": _ledger,
         "release": _release,
+        "service": _service,
+        "rollout": _rollout,
         "champion": _champion,
         "alias": _alias,
         "runs": _runs,
@@ -70,6 +72,27 @@ def _release(platform: Platform) -> tuple[bool, str]:
     if release is None or release.epoch != head.epoch:
         return False, f"serving is at epoch {release.epoch if release else 0} of {head.epoch}; run baton reconcile"
     return True, f"version {release.version}, epoch {release.epoch}"
+
+
+def _service(platform: Platform) -> tuple[bool, str]:
+    """Ask what every serving process says of itself; none is running where nobody serves here."""
+    from baton.serving.release_file import read_release
+    from baton.serving.service_status import assessed, read_statuses
+
+    now = datetime.now(timezone.utc)
+    return assessed(read_release(platform.folder), read_statuses(platform.folder, now), now)
+
+
+def _rollout(platform: Platform) -> tuple[bool, str]:
+    """Say how far the rollout is; one that nobody follows any more is found by its step's time."""
+    from baton.registry.rollout_store import RolloutStore
+
+    rollout = RolloutStore(platform.folder).load()
+    if rollout is None or rollout.over:
+        return True, "none is under way" if rollout is None else f"the last one is over: {rollout.status.value}"
+    step = f"version {rollout.challenger_version}, step {rollout.step + 1} of {len(rollout.plan)}"
+    late = datetime.now(timezone.utc) - rollout.step_since > timedelta(hours=platform.spec.rollout.timeout_hours)
+    return not late, f"{step}{'; nobody follows it, run baton rollout follow' if late else ''}"
 
 
 def _champion(platform: Platform) -> tuple[bool, str]:

@@ -1,14 +1,19 @@
-"""Ledger, aliases and release kept in line, again and again: what a person moves in MLflow is served within seconds."""
+"""Ledger, aliases and release kept in line, again and again, and a rollout followed.
+
+What a person moves in MLflow is served within seconds.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from baton.core.errors import BatonError, DependencyDown
 from baton.flows.challenge import project
+from baton.flows.rolling_out import tick
 from baton.registry.projection import alive
 
 if TYPE_CHECKING:
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 1.0
 # Asked this often, a server that is down is not kept from getting up.
 DOWN_SECONDS = 10.0
+# A look at a rollout reads counts and labels; each may decide.
+LOOK_SECONDS = 10.0
 # What a crash left half-done in MLflow is looked for this often; nobody waits for it.
 TIDY_SECONDS = 600.0
 # Names of the leases of retrainings, each followed by its trigger.
@@ -28,11 +35,15 @@ log = logging.getLogger(__name__)
 
 def reconcile_for_good(platform: Platform, *, stop: threading.Event, every: float = EVERY_SECONDS) -> None:
     """Bring ledger and aliases together until told to stop; what fails is logged once and tried again."""
-    said, tidied = "", float("-inf")
+    said, tidied, looked = "", float("-inf"), float("-inf")
     while not stop.is_set():
         pause, now_said = every, ""
         try:
             done = project(platform, platform.spec)
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                # After the ledger: whoever became champion meanwhile ends the rollout.
+                looked = time.monotonic()
+                tick(platform, now=datetime.now(timezone.utc))
             if time.monotonic() - tidied > TIDY_SECONDS:
                 abandon_orphans(platform)
                 tidied = time.monotonic()

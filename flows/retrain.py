@@ -23,7 +23,7 @@ from prefect.states import State
 from baton.compose import Platform, platform
 from baton.core.digest import digest_of
 from baton.core.errors import BatonError, Conflict, DependencyDown, Fenced
-from baton.flows import challenge, trained
+from baton.flows import challenge, promoting, trained
 from baton.flows.reconciling import RETRAINING, abandon_orphans
 from baton.flows.run_record import Record, recall, remember, run_key
 from baton.flows.triggers import Claim, Trigger, Triggers
@@ -68,7 +68,7 @@ freeze = task(challenge.freeze, name="freeze snapshot", **IN_MEMORY)
 train = task(trained.train, name="fit, evaluate and seal", **IN_MEMORY)
 judge = task(challenge.judge, name="judge", **IN_MEMORY)
 register = task(challenge.register, name="register version", **ON_A_SERVER)
-settle = task(challenge.settle, name="promote", **ON_A_SERVER)
+settle = task(promoting.carry_out, name="promote", **ON_A_SERVER)
 
 
 def run_name() -> str:
@@ -105,7 +105,7 @@ def retrain_flow(  # noqa: PLR0917 - deployments name their parameters
         overrides: Sections of model.yaml to change for this challenger.
 
     Returns:
-        Version, decision, reason and epoch; `claim` says why nothing ran where
+        Version, decision, reason, and the epoch or the rollout that began; `claim` says why nothing ran where
         another run has the trigger.
     """
     baton = platform(Path(project), home=Path(home) if home else None)
@@ -147,6 +147,7 @@ def _answered(
         triggers.release(asked)
         raise
     triggers.finish(asked, outcome=record.verdict.decision, now=datetime.now(timezone.utc))
+    rollout = promoting.under_way(baton)
     return {
         "claim": claim.value,
         "trigger": asked.reason,
@@ -156,6 +157,7 @@ def _answered(
         "decision": record.verdict.decision.value,
         "reason": record.verdict.reason,
         "epoch": record.epoch,
+        "rollout": rollout.id if rollout and rollout.challenger == record.digest else None,
     }
 
 

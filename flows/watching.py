@@ -59,6 +59,7 @@ class Watcher:
         from baton.monitoring.alarm import event
         from baton.monitoring.drift import judge
         from baton.monitoring.performance import measure
+        from baton.serving.feedback_store import read_labels
 
         spec = self._platform.spec
         champion, profile = self._in_force()
@@ -82,6 +83,7 @@ class Watcher:
             task=spec.task,
             classes=spec.label.classes,
             quantile=spec.gate.quantile,
+            told=read_labels(self._platform.folder, as_of=as_of).to_pandas(),
         )
         self._history.add(drift)
         reports = self._history.of(digest)

@@ -23,6 +23,7 @@ def attach(
     label: str,
     as_of: datetime,
     classes: Sequence[str] = (),
+    told: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Give the window with a column `label`: the last label known at `as_of`, NaN where none had come.
 
@@ -38,6 +39,8 @@ def attach(
         as_of: Moment of knowledge (aware, UTC); a label of that very moment counts.
         classes: The declared classes; a label becomes its place among them,
             and one that is no class counts as not come.
+        told: Labels that were sent to the service by prediction `id`, known at
+            `as_of`; they go before those that join by entity.
 
     Returns:
         The window's rows in their order, however many labels one entity has.
@@ -55,4 +58,14 @@ def attach(
     known = labels[(labels[KNOWN_TIME] <= as_of) & labels[label].notna()]
     # Stable: of two labels of one moment the one that landed last wins.
     last = known.sort_values(KNOWN_TIME, kind="stable").drop_duplicates(key, keep="last").set_index(key)[label]
-    return window.assign(label=window["entity"].map(label_codes(last, classes)))
+    joined = window.assign(label=window["entity"].map(label_codes(last, classes)))
+    if told is None or told.empty:
+        return joined
+    by_id = told.set_index("id")
+    # Of several classes a label is its name alone.
+    codes = (
+        by_id["number"].where(by_id["number"].notna(), label_codes(by_id["label"], classes))
+        if classes
+        else by_id["number"]
+    )
+    return joined.assign(label=joined["id"].map(codes).fillna(joined["label"]))

@@ -65,8 +65,9 @@ def measure(
     task: Task = "binary",
     classes: Sequence[str] = (),
     quantile: float = 0.5,
+    told: pd.DataFrame | None = None,
 ) -> PerformanceReport:
-    """Measure a window's answers against the labels known at `as_of`.
+    """Measure a window's answers against the labels known at `as_of`; `told` ones are by prediction id, see `attach`.
 
     Returns:
         Every metric of the task, and calibration (of two classes the mean
@@ -75,8 +76,10 @@ def measure(
         the same.
     """
     # A window has dozens of features, which none of this needs.
-    answers = window[[name for name in ("entity", *answer_columns(SCORE, classes=classes)) if name in window]]
-    known = attach(answers, labels, key=key, label=label, as_of=as_of, classes=classes).dropna(subset=["label"])
+    needed = ("id", "entity", *answer_columns(SCORE, classes=classes))
+    answers = window[[name for name in needed if name in window]]
+    joined = attach(answers, labels, key=key, label=label, as_of=as_of, classes=classes, told=told)
+    known = joined.dropna(subset=["label"])
     truth, score = known["label"].to_numpy(dtype=np.float64), answers_of(known, classes=classes)
     found: dict[str, float | None] = {
         metric: finite(metrics.measure(metric, truth, score, quantile=quantile)) if len(known) else None

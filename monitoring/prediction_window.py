@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FEATURE_PREFIX = "feature."
 TWO = 2
+# The cohort of a bundle's constant, which the service gives where every model fails and the project asks for it.
+UNCOMPUTED = "degraded-constant"
 TIMES = ("served_at", "moment")
 # A writer's unfinished file starts with one of these and is renamed when whole.
 UNFINISHED = (".", "_")
@@ -236,6 +238,8 @@ def _inside(table: Any, start: datetime, end: datetime, *, digest: str | None = 
     )
     if digest is not None:
         wanted = pc.and_(wanted, pc.equal(table["digest"], digest))
+    # Answers that no model has computed would move any distribution of answers.
+    wanted = pc.and_(wanted, pc.fill_null(pc.not_equal(table["cohort"], UNCOMPUTED), fill_value=True))
     return table.filter(wanted)
 
 

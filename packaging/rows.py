@@ -41,6 +41,11 @@ class Rows:
         """The rows from `start` up to `stop`."""
         return Rows(numbers=self.numbers[start:stop], texts=self.texts[start:stop])
 
+    def take(self, at: Sequence[int]) -> Rows:
+        """The rows at these places, in their order."""
+        places = list(at)
+        return Rows(numbers=self.numbers[places], texts=self.texts[places])
+
 
 def stack(parts: Sequence[Rows]) -> Rows:
     """Put the rows of several requests below each other."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from baton.core.errors import Conflict, Misuse, NotPromotable, listed
+from baton.core.errors import BatonError, Conflict, Misuse, NotPromotable, listed
 from baton.core.lease import Lease
 from baton.core.ledger_entry import EntryKind, LedgerEntry
 from baton.core.ports import Ledger
@@ -112,6 +112,7 @@ def rollback(
     reason: str,
     now: datetime,
     lease: Lease | None = None,
+    usable: Callable[[str], object] = str,
 ) -> LedgerEntry:
     """Make an older champion champion again, as a new entry.
 
@@ -123,16 +124,22 @@ def rollback(
         reason: Why, for people.
         now: The time of the entry.
         lease: The lease under which this is done.
+        usable: Raises a `BatonError` unless the bundle of a digest is there and
+            verifies; all are where left out.
 
     Raises:
-        NotPromotable: There is no such epoch, or it holds the present champion;
-            the epochs that can be restored are listed.
+        NotPromotable: There is no such epoch, it holds the present champion, or
+            its bundle is gone; the epochs that can be restored are listed.
         Conflict: Somebody wrote the next epoch first.
     """
     head = ledger.head(model)
     target = champion_before(ledger, model) if to_epoch is None else ledger.entry(model, to_epoch)
     if head is None or target is None or target.digest == head.digest:
-        raise _no_way_back(ledger, model, head, to_epoch)
+        raise _no_way_back(ledger, model, head, to_epoch, usable=usable)
+    try:
+        usable(target.digest)
+    except BatonError as error:
+        raise _no_way_back(ledger, model, head, to_epoch, usable=usable, why=error.why) from error
     entry = restored(target, head, actor=actor, reason=reason, now=now)
     ledger.append(entry, lease=lease)
     return entry
@@ -212,11 +219,31 @@ def _refused(verdict: Verdict, head: LedgerEntry | None, skipped: tuple[str, ...
     )
 
 
-def _no_way_back(ledger: Ledger, model: str, head: LedgerEntry | None, to_epoch: int | None) -> NotPromotable:
-    others = [entry for entry in ledger.history(model) if head and entry.digest != head.digest]
+def _no_way_back(
+    ledger: Ledger,
+    model: str,
+    head: LedgerEntry | None,
+    to_epoch: int | None,
+    *,
+    usable: Callable[[str], object],
+    why: str = "",
+) -> NotPromotable:
+    others = [
+        entry
+        for entry in ledger.history(model)
+        if head and entry.digest != head.digest and _is_usable(entry.digest, usable)
+    ]
     epochs = [f"{entry.epoch} (version {entry.version})" for entry in others]
     return NotPromotable(
         what=f"{model} cannot roll back to {'an earlier champion' if to_epoch is None else f'epoch {to_epoch}'}",
-        why=f"the ledger stands at epoch {head.epoch if head else 0}",
+        why=why or f"the ledger stands at epoch {head.epoch if head else 0}",
         fix=f"name one of the epochs {listed(epochs)}" if epochs else "promote a second champion first",
     )
+
+
+def _is_usable(digest: str, usable: Callable[[str], object]) -> bool:
+    try:
+        usable(digest)
+    except BatonError:
+        return False
+    return True

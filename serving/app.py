@@ -8,32 +8,47 @@ GET  /livez, /readyz, /metrics   for supervisors and Prometheus
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from baton.core.digest import plain
-from baton.core.errors import BatonError, DependencyDown, SourceMissing
-from baton.serving.answers import answers
+from baton.core.errors import BatonError, DependencyDown
+from baton.serving.admin_server import admin_served
 from baton.serving.engine import Engine, running
+from baton.serving.feedback import feedback_routes
+from baton.serving.guard import Guard
+from baton.serving.open_inference import open_inference_routes
 from baton.serving.openapi import openapi
-from baton.serving.predictor import Predictor
-from baton.serving.problem import on_http_error, problem, problem_of
-from baton.serving.request_body import parse_request, read_body
+from baton.serving.predict_route import PredictRoute, model_of
+from baton.serving.problem import on_error, on_http_error, problem, problem_of
+from baton.serving.served_model import served
 from baton.serving.serving_settings import ServingSettings
 
 log = logging.getLogger(__name__)
 
-# A caller is watched for leaving only when its answer takes this long.
-WATCH_AFTER_S = 0.05
+
+class ServiceApp(Starlette):
+    """Starlette, with the one route that is asked thousands of times a second in front of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            model = model_of(scope)
+            if model is not None:
+                predict: PredictRoute = self.state.predict
+                await predict(scope, receive, send, model=model)
+                return
+        await super().__call__(scope, receive, send)
 
 
 def create_app(configure: Callable[[], ServingSettings]) -> Starlette:
@@ -41,75 +56,48 @@ def create_app(configure: Callable[[], ServingSettings]) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running(configure()) as engine:
-            app.state.engine = engine
-            yield
+        try:
+            async with running(configure()) as engine:
+                app.state.engine = engine
+                app.state.predict = PredictRoute(engine)
+                async with admin_served(app, engine.settings):
+                    yield
+        except BatonError as error:
+            # For the host, which tells a person why it did not start.
+            app.state.failure = error
+            raise
 
-    return Starlette(
+    app: ServiceApp = ServiceApp(
         routes=[
+            # For other methods, and for hosts that match routes before they hand on a request.
             Route("/v1/models/{name}/predict", predict, methods=["POST"]),
             Route("/v1/models/{name}", describe, methods=["GET"]),
             Route("/openapi.json", document, methods=["GET"]),
             Route("/livez", livez, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
+            *open_inference_routes(),
+            *feedback_routes(),
         ],
-        exception_handlers={HTTPException: on_http_error},
+        middleware=[Middleware(Guard, edge=lambda: app.state.engine.edge if hasattr(app.state, "engine") else None)],
+        exception_handlers={HTTPException: on_http_error, Exception: on_error},
         lifespan=lifespan,
     )
+    # A path with a slash too many is another path.
+    app.router.redirect_slashes = False
+    return app
 
 
-async def predict(request: Request) -> Response:
-    """Score the rows of the body; see `request_body` for what it may hold."""
-    engine: Engine = request.app.state.engine
-    try:
-        response = await _predict(request, engine)
-    except ClientDisconnect:
-        # Nobody reads this; 499 is what proxies log for it.
-        response = Response(status_code=499)
-    except (BatonError, TimeoutError) as error:
-        response = problem_of(error)
-    except Exception as error:
-        log.exception("prediction_failed")
-        response = problem_of(error)
-    engine.metrics.requests.labels(str(response.status_code)).inc()
-    return response
-
-
-async def _predict(request: Request, engine: Engine) -> Response:
-    _check_name(request, engine)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
-    predictor = _champion(engine)
-    limit = engine.settings.max_body_bytes
-    content = await _read(request, limit)
-    if content is None:
-        return problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes", headers={"connection": "close"}
-        )
-    checked = parse_request(read_body(content), predictor.bundle.fields, most_rows=engine.settings.max_request_rows)
-    async with _ends_when_caller_leaves(request):
-        ids, scored = await engine.answer(predictor, checked)
-    release = predictor.release
-    return JSONResponse(
-        {
-            "model": release.model,
-            "version": release.version,
-            "digest": release.champion,
-            "epoch": release.epoch,
-            "predictions": answers(predictor.bundle, ids, scored.scores),
-        },
-        headers={"model-version": release.version, "model-digest": release.champion},
-    )
+async def predict(_: Request) -> Response:
+    """Say that there is such a route; `ServiceApp` answers what is sent to it."""
+    raise HTTPException(404)
 
 
 async def describe(request: Request) -> Response:
     """Say what is served and which fields it takes."""
     engine: Engine = request.app.state.engine
     try:
-        _check_name(request, engine)
-        predictor = _champion(engine)
+        predictor = served(engine, request.path_params["name"])
     except BatonError as error:
         return problem_of(error)
     release = predictor.release
@@ -130,10 +118,12 @@ async def document(request: Request) -> Response:
     """Describe the interface of what is served; see `baton.serving.openapi`."""
     engine: Engine = request.app.state.engine
     try:
-        predictor = _champion(engine)
+        predictor = served(engine, engine.settings.model)
     except BatonError as error:
         return problem_of(error)
-    return JSONResponse(openapi(predictor.bundle, predictor.release, most_rows=engine.settings.max_request_rows))
+    most = engine.settings.max_request_rows
+    secured, online = engine.edge.needs_key, engine.online.found
+    return JSONResponse(openapi(predictor.bundle, predictor.release, most_rows=most, secured=secured, online=online))
 
 
 async def livez(_: Request) -> Response:
@@ -142,9 +132,12 @@ async def livez(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Say whether there is a champion to answer with."""
+    """Say whether there is a champion to answer with, and time left to."""
+    engine: Engine = request.app.state.engine
+    if engine.leaving.is_set():
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service is ending")
     try:
-        _champion(request.app.state.engine)
+        served(engine, engine.settings.model)
     except DependencyDown as error:
         return problem_of(error)
     return PlainTextResponse("ready\n")
@@ -155,74 +148,3 @@ async def metrics(request: Request) -> Response:
     engine: Engine = request.app.state.engine
     content, media_type = engine.metrics.render()
     return Response(content, media_type=media_type)
-
-
-def _check_name(request: Request, engine: Engine) -> None:
-    if request.path_params["name"] != engine.settings.model:
-        raise SourceMissing(
-            what="there is no such model", why=f"this service serves {engine.settings.model!r} alone", fix="name it"
-        )
-
-
-def _champion(engine: Engine) -> Predictor:
-    predictor = engine.champion.current
-    if predictor is None:
-        failure = engine.champion.failure
-        raise DependencyDown(
-            what=f"{engine.settings.model} has no champion in service",
-            why=str(failure) if failure else "none was promoted yet",
-            fix="promote a model",
-        )
-    return predictor
-
-
-async def _read(request: Request, limit: int) -> bytes | None:
-    """Read the body, or None as soon as it is known to be too long."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        return None
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            return None
-    return bytes(content)
-
-
-@asynccontextmanager
-async def _ends_when_caller_leaves(request: Request) -> AsyncIterator[None]:
-    """Cancel the body's work when its caller hangs up, so that nobody's rows are not scored.
-
-    Most answers come long before `WATCH_AFTER_S`; they only pay for a timer.
-    """
-    loop, work = asyncio.get_running_loop(), asyncio.current_task()
-    left = False
-    watcher: asyncio.Task[None] | None = None
-
-    async def watch() -> None:
-        nonlocal left
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        left = True
-        assert work is not None
-        work.cancel()
-
-    def start() -> None:
-        nonlocal watcher
-        watcher = loop.create_task(watch())
-
-    timer = loop.call_later(WATCH_AFTER_S, start)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not left:
-            raise
-        assert work is not None
-        work.uncancel()
-        raise ClientDisconnect from None
-    finally:
-        timer.cancel()
-        if watcher:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher

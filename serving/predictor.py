@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,16 @@ from numpy.typing import NDArray
 
 from baton.core.bundle import Bundle
 from baton.core.errors import IntegrityBroken
+from baton.core.profile import profile_from_json
 from baton.core.release import Release
 from baton.packaging.agreement import gaps
-from baton.packaging.manifest import MODEL
+from baton.packaging.manifest import MODEL, PROFILE
 from baton.packaging.reader import Contents, open_contents
 from baton.packaging.rows import Rows
 from baton.packaging.scorer import Scorer
+from baton.serving.body_reader import BodyReader
 from baton.serving.request_schema import parse_rows
+from baton.serving.training_range import TrainingRange
 
 BUNDLES = "bundles"
 
@@ -26,6 +31,13 @@ class Predictor:
     def __init__(self, contents: Contents, release: Release) -> None:
         self.bundle: Bundle = contents.bundle
         self.release = release
+        self.reader = BodyReader(contents.bundle.fields)
+        self.range = TrainingRange(profile_from_json(contents.files[PROFILE]), contents.bundle.fields)
+        # Rows and milliseconds of the batches that it was warmed with.
+        self.warmed: tuple[tuple[int, float], ...] = ()
+        # For what stands in where it fails, see `ladder`: a request that it is known to answer, and its reference.
+        self.golden = parse_rows(contents.golden.rows[:1], contents.bundle.fields)
+        self.profile = contents.files[PROFILE]
         self._scorer = Scorer(contents.files[MODEL])
 
     def score(self, rows: Rows) -> NDArray[np.float64]:
@@ -35,7 +47,8 @@ class Predictor:
             FloatingPointError: A score is not finite, so it is no answer.
         """
         scores = self._scorer.score(rows)
-        if not np.isfinite(scores).all():
+        # A sum is finite only where all of it is, and costs half of what looking at each does.
+        if not math.isfinite(scores.sum()) and not np.isfinite(scores).all():
             raise FloatingPointError("the model gave a score that is no number")
         return scores
 
@@ -53,7 +66,11 @@ def load_predictor(folder: Path, release: Release, *, max_batch_rows: int) -> Pr
         IntegrityBroken: A file differs from its digest, the bundle is another
             model's, or a golden request gets another answer.
     """
-    contents = open_contents(folder / BUNDLES / release.champion)
+    return proven(open_contents(folder / BUNDLES / release.champion), release, max_batch_rows=max_batch_rows)
+
+
+def proven(contents: Contents, release: Release, *, max_batch_rows: int) -> Predictor:
+    """Load, check and warm an opened bundle, from wherever; see `load_predictor`."""
     if contents.bundle.model != release.model:
         raise IntegrityBroken(
             what=f"bundle {release.champion[:12]} is refused",
@@ -63,7 +80,7 @@ def load_predictor(folder: Path, release: Release, *, max_batch_rows: int) -> Pr
     predictor = Predictor(contents, release)
     golden = parse_rows(contents.golden.rows, contents.bundle.fields)
     _check(predictor, golden, contents)
-    _warm(predictor, golden, max_batch_rows)
+    predictor.warmed = _warm(predictor, golden, max_batch_rows)
     return predictor
 
 
@@ -86,12 +103,21 @@ def _check(predictor: Predictor, golden: Rows, contents: Contents) -> None:
         )
 
 
-def _warm(predictor: Predictor, golden: Rows, most: int) -> None:
-    """Score batches of 1, 2, 4 ... rows, so that no caller pays for the first of a size."""
-    size = 1
-    while True:
+def _warm(predictor: Predictor, golden: Rows, most: int) -> tuple[tuple[int, float], ...]:
+    """Score batches of 1, 2, 4 ... rows, so that no caller pays for the first of a size; say what each took.
+
+    Each size is scored twice and the second time counts: the first also
+    reserves memory.
+    """
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(sizes[-1] * 2, most))
+    warmed = []
+    for size in sizes:
         rows = np.arange(size) % len(golden)
-        predictor.score(Rows(numbers=golden.numbers[rows], texts=golden.texts[rows]))
-        if size >= most:
-            return
-        size = min(size * 2, most)
+        batch = Rows(numbers=golden.numbers[rows], texts=golden.texts[rows])
+        predictor.score(batch)
+        started = time.perf_counter()
+        predictor.score(batch)
+        warmed.append((size, (time.perf_counter() - started) * 1e3))
+    return tuple(warmed)

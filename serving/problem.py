@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -9,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from baton.core.errors import BatonError, DependencyDown, SourceMissing
+from baton.serving.refusal import Refused
 from baton.serving.request_body import BodyUnreadable, TooManyRows
 from baton.serving.request_schema import RequestRefused
+from baton.serving.turned_away import ModelFailed
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -21,33 +25,53 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (BodyUnreadable, HTTPStatus.BAD_REQUEST),
     (SourceMissing, HTTPStatus.NOT_FOUND),
     (DependencyDown, HTTPStatus.SERVICE_UNAVAILABLE),
-    (TimeoutError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TimeoutError, HTTPStatus.GATEWAY_TIMEOUT),
+    (ModelFailed, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 
 
 def problem(
-    status: HTTPStatus | int, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+    status: HTTPStatus | int, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """Give a problem document; `members` are the extra ones of RFC 9457, section 3.2."""
+    """Give a problem document; `members` are the extra ones of RFC 9457, section 3.2.
+
+    Its `request_id` is new and in `x-request-id` too, so that a caller can name
+    the refusal without repeating what was refused.
+    """
     status = HTTPStatus(status)
-    content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members}
-    headers = dict(headers or {})
+    request_id = uuid.uuid4().hex
+    content = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "request_id": request_id,
+        # The member in which clients of the Open Inference Protocol look.
+        "error": detail,
+        **members,
+    }
+    headers = {"x-request-id": request_id, **(headers or {})}
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["retry-after"] = str(RETRY_AFTER_S)
+        headers.setdefault("retry-after", str(RETRY_AFTER_S))
     return JSONResponse(content, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def problem_of(error: Exception) -> Response:
     """Give the problem document of an error; what is not ours is told without its text."""
+    if isinstance(error, Refused):
+        return problem(error.status, error.detail, headers=error.headers)
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
     if status is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the request could not be answered")
     if isinstance(error, RequestRefused):
         errors = [{"pointer": each.pointer, "detail": each.detail} for each in error.problems]
-        if error.more:
-            return problem(status, str(error), errors=errors, more=f"and {error.more} more")
-        return problem(status, str(error), errors=errors)
-    return problem(status, str(error) if isinstance(error, BatonError) else "the answer took too long")
+        more: dict[str, Any] = {"more": f"and {error.at_least}{error.more} more"} if error.more else {}
+        return problem(status, str(error), errors=errors, **more)
+    return problem(
+        status,
+        str(error) if isinstance(error, BatonError) else "the answer took too long",
+        headers=_wait(getattr(error, "retry_after_s", None)),
+    )
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:
@@ -55,3 +79,13 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = getattr(error, "headers", None)
     return problem(status, str(getattr(error, "detail", "")), headers=headers)
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """Turn what nobody has foreseen into a problem document without its text."""
+    return problem_of(error)
+
+
+def _wait(seconds: float | None) -> dict[str, str]:
+    """Say when to come again, where the error has computed it."""
+    return {} if seconds is None else {"retry-after": str(max(1, -int(-seconds // 1)))}

@@ -19,13 +19,13 @@ from baton.core.errors import DependencyDown, PortTaken
 from baton.serving.serving_settings import PREFIX, settings_from
 
 HOST = "127.0.0.1"
-SERVICE = "baton.serving.bento_service:PredictionService"
 PID_FILE = "service.pid"
 LOG_FILE = "service.log"
 READY_SECONDS = 30.0
-# BentoML gives requests in flight this long, then the log is flushed.
-GRACE_SECONDS = 5
-STOP_SECONDS = 15.0
+# Between "not ready" and the end, for callers who have not noticed; less where nobody asks any more.
+GRACE_SECONDS = 5.0
+# The host itself cuts off what has not ended by then.
+STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
 
@@ -63,7 +63,7 @@ def start(
     model: str,
     port: int,
     host: str = HOST,
-    limits: Mapping[str, int | float] | None = None,
+    limits: Mapping[str, int | float | str] | None = None,
     wait_seconds: float = READY_SECONDS,
 ) -> ServiceProcess:
     """Start a model's service and wait until it answers.
@@ -87,7 +87,7 @@ def start(
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    settings_from({"folder": str(folder), "model": model, **(limits or {})})
+    settings = settings_from({"folder": str(folder), "model": model, **(limits or {})})
     stop_left_over(folder)
     _check_port(host, port)
     with (folder / LOG_FILE).open("ab") as log:
@@ -101,7 +101,8 @@ def start(
             start_new_session=True,
         )
     (folder / PID_FILE).write_bytes(canonical_json({"pid": process.pid, "port": port}))
-    service = ServiceProcess(folder=folder, url=f"http://{host}:{port}", process=process)
+    scheme = "https" if settings.tls_certificate else "http"
+    service = ServiceProcess(folder=folder, url=f"{scheme}://{host}:{port}", process=process)
     try:
         _wait(service, wait_seconds)
     except BaseException:
@@ -112,11 +113,13 @@ def start(
 
 def serve_command(*, host: str = HOST, port: int) -> tuple[str, ...]:
     """Give the command that serves; what it serves is in `serve_environment`."""
-    grace = ("--timeout-graceful-shutdown", str(GRACE_SECONDS))
-    return (sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port), *grace)
+    where = ("--host", host, "--port", str(port))
+    return (sys.executable, "-m", "baton.serving.host", *where, "--grace-seconds", str(GRACE_SECONDS))
 
 
-def serve_environment(folder: Path, *, model: str, limits: Mapping[str, int | float] | None = None) -> dict[str, str]:
+def serve_environment(
+    folder: Path, *, model: str, limits: Mapping[str, int | float | str] | None = None
+) -> dict[str, str]:
     """Give the variables that say which model is served from which folder, and within what limits."""
     variables = {"folder": str(folder.absolute()), "model": model, **(limits or {})}
     settings = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
@@ -141,7 +144,8 @@ def _wait(service: ServiceProcess, seconds: float) -> None:
         if not service.running:
             raise _down(service, f"it ended with code {service.process.returncode}")
         try:
-            httpx.get(f"{service.url}/livez", timeout=1.0)
+            # Nothing is told, and a certificate is for the name that callers use, not for this address.
+            httpx.get(f"{service.url}/livez", timeout=1.0, verify=False, trust_env=False)  # noqa: S501 - as above
         except httpx.TransportError:
             time.sleep(POLL_SECONDS)
         else:
@@ -206,7 +210,9 @@ def members(folder: Path) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             ours = mark in (entry / "environ").read_bytes().split(b"\0")
-            if ours and b"bento" in (entry / "cmdline").read_bytes():
+            # By hand the service may run under BentoML's own command.
+            command = (entry / "cmdline").read_bytes() if ours else b""
+            if b"baton.serving." in command or b"bento" in command:
                 found.append(int(entry.name))
         except OSError:
             continue

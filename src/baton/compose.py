@@ -83,7 +83,7 @@ class Platform:
         """Feast, with values by the moment at which they became known."""
         from baton.features.feast_store import FeastFeatureStore
 
-        return FeastFeatureStore(self.folder / "feast", self.spec)
+        return FeastFeatureStore(self.folder / "feast", self.spec, online_url=self.settings.online_url)
 
     @cached_property
     def data_tests(self) -> DataTests:

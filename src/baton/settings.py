@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         None, description="Ledger as postgresql+psycopg://...; a SQLite file under home where left out."
     )
     prefect_url: str | None = Field(None, description="Prefect API; an in-process one where left out.")
+    online_url: str | None = Field(
+        None, description="Redis that holds the online features; a SQLite file under home where left out."
+    )
     fits: int = Field(2, ge=1, description="Models fitted at the same time, one thread each.")
 
     def __init__(self, **values: Any) -> None:

@@ -17,8 +17,8 @@ BATON = Path(sys.executable).with_name("baton")
 FIRST, SECOND = "2024-02-26", "2024-04-22"
 
 
-def ask(*words: str, home: Path) -> None:
-    command = [BATON, *words, "--project", TINY, "--home", home]
+def ask(*words: str, home: Path, project: Path = TINY) -> None:
+    command = [str(BATON), *words, "--project", str(project), "--home", str(home)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -56,4 +56,28 @@ def parcels(first_home: Path, tmp_path: Path) -> Iterator[Any]:
     shutil.copytree(first_home, tmp_path / "home")
     compose._composed.cache_clear()
     yield compose.platform(TINY, home=tmp_path / "home")
+    compose._composed.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def challenged(first_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project whose promotions are by hand, and its home with a challenger whose verdict is PROMOTE."""
+    folder = tmp_path_factory.mktemp("challenged")
+    shutil.copytree(TINY, folder / "project")
+    declared = folder / "project" / "model.yaml"
+    text = declared.read_text().replace("gate: {", "gate: {promotion: by_hand, ")
+    declared.write_text(text + "rollout: {mode: canary, minimum_requests: 100, timeout_hours: 1}\n")
+    shutil.copytree(first_home, folder / "home")
+    ask("train", "--as-of", SECOND, project=folder / "project", home=folder / "home")
+    return folder / "project", folder / "home"
+
+
+@pytest.fixture
+def place(challenged: tuple[Path, Path], tmp_path: Path) -> Iterator[Any]:
+    from baton import compose
+
+    project, home = challenged
+    shutil.copytree(home, tmp_path / "home")
+    compose._composed.cache_clear()
+    yield compose.platform(project, home=tmp_path / "home")
     compose._composed.cache_clear()

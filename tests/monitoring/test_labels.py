@@ -55,3 +55,39 @@ def test_no_labels_at_all_leave_the_window_whole(world: SimpleNamespace, window:
 def test_a_table_without_the_column_is_named(world: SimpleNamespace, window: pd.DataFrame) -> None:
     with pytest.raises(SourceMissing, match="late"):
         attached(world, window, landed(world).drop(columns="late"), hours=8)
+
+
+@pytest.mark.parametrize(
+    ("classes", "sent", "expected"),
+    [
+        ((), ("1", 1.0), 1.0),
+        (("no", "yes"), ("yes", 1.0), 1.0),
+        (("a", "b", "c"), ("c", None), 2.0),
+        ((), ("7.5", 7.5), 7.5),
+    ],
+    ids=["two classes", "two named classes", "several classes", "a number"],
+)
+def test_a_label_sent_by_prediction_goes_before_one_that_joins_by_entity(
+    world: SimpleNamespace,
+    window: pd.DataFrame,
+    classes: tuple[str, ...],
+    sent: tuple[str, float | None],
+    expected: float,
+) -> None:
+    labels = landed(world, ("a", 0, 5), ("b", 0, 5)).astype({"late": object})
+    labels["late"] = classes[0] if classes else 0
+    label, number = sent
+    told = pd.DataFrame({"id": ["p3", "p9"], "label": [label] * 2, "number": pd.Series([number] * 2, dtype=float)})
+    answered = window.assign(id=["p0", "p1", "p2", "p3"])
+
+    found = attach(
+        answered,
+        labels,
+        key="flight",
+        label="late",
+        as_of=world.start + timedelta(hours=9),
+        classes=classes,
+        told=told,
+    )
+
+    np.testing.assert_array_equal(found["label"], [0, 0, np.nan, expected])

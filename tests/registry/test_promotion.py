@@ -2,7 +2,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from baton.core.errors import Conflict, Fenced, Misuse, NotPromotable
+from baton.core.errors import Conflict, Fenced, Misuse, NotPromotable, SourceMissing
 from baton.core.ledger_entry import EntryKind
 from baton.core.verdict import Outcome
 from baton.registry.lease import SECONDS
@@ -229,3 +229,17 @@ class TestOverride:
             )
         listed = overrides(ledger, NOW + timedelta(days=7))
         assert [entry.version for entry in listed] == ["c", "d"]
+
+
+def test_a_champion_whose_bundle_is_gone_does_not_come_back_and_those_that_may_are_listed(ledger, crown):
+    """B10: refused with the epochs that can be restored; the ledger stands as it was."""
+    crown("a", "b", "c")
+
+    def usable(digest):
+        if digest == "b" * 64:
+            raise SourceMissing(what="no bundle", why="the folder is not there", fix="train again")
+
+    with pytest.raises(NotPromotable, match=r"the folder is not there. Name one of the epochs 1 \(version 1\)"):
+        back(ledger, usable=usable)
+    assert ledger.head("parcels").epoch == 3
+    assert back(ledger, to_epoch=1, usable=usable).digest == "a" * 64

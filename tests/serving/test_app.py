@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import re
+import time
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from baton.serving.app import create_app
+from baton.serving.predictor import Predictor
 from baton.serving.serving_settings import ServingSettings
 
 PREDICT = "/v1/models/flights/predict"
@@ -178,8 +181,23 @@ def test_metrics_say_what_is_served_and_how_fast(ask, sealed, release):
     assert 'baton_requests_total{status="200"} 1.0' in lines
     assert 'baton_requests_total{status="422"} 1.0' in lines
     assert "baton_rows_total 3.0" in lines
-    assert "baton_compute_milliseconds_count 1.0" in lines
+    assert 'baton_compute_milliseconds_count{cohort="champion",version="1"} 1.0' in lines
     assert f'baton_model_info{{digest="{first.champion}",epoch="1",model="flights",version="1"}} 1.0' in lines
+
+
+def test_the_parts_of_the_time_sum_to_the_whole(ask, sealed, release):
+    release(0)
+    body = {"json": {"rows": sealed.requests[:3]}}
+
+    *_, text = ask(*[("POST", PREDICT, body)] * 30, ("GET", "/metrics", {}))
+
+    found = re.findall(
+        r'^baton_(\w+)_milliseconds_sum\{cohort="champion",version="1"\} (\S+)$', text.text, re.MULTILINE
+    )
+    sums = {part: float(total) for part, total in found}
+    whole = sums.pop("total")
+    assert sums.keys() == {"parse", "queue", "batch", "compute", "serialisation"}
+    assert sum(sums.values()) == pytest.approx(whole, rel=0.01)
 
 
 def test_bad_neighbours_change_no_answer(state, sealed, release):
@@ -199,36 +217,54 @@ def test_bad_neighbours_change_no_answer(state, sealed, release):
     assert scores.pop() == pytest.approx(sealed.scores[first.champion][0], abs=1e-6)
 
 
-def test_an_answer_that_takes_too_long_is_given_up(state, sealed, release, monkeypatch):
+@pytest.fixture
+def slow(monkeypatch):
+    """Make every model take 0.3 s a batch."""
+    score = Predictor.score
+
+    def slowly(self, rows):
+        time.sleep(0.3)
+        return score(self, rows)
+
+    monkeypatch.setattr(Predictor, "score", slowly)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(ask, sealed, release, slow):
+    """A8: the caller's own deadline, or the service's."""
+    release(0)
+    body = {"json": {"rows": sealed.requests[:1]}}
+    patience = {"headers": {"x-request-timeout-ms": "400"}}
+    late = {"headers": {"x-request-timeout-ms": "50"}}
+
+    answered, given_up, text = ask(
+        ("POST", PREDICT, body | patience), ("POST", PREDICT, body | late), ("GET", "/metrics", {}), max_batch_rows=1
+    )
+
+    assert answered.status_code == 200
+    assert given_up.status_code == 504
+    assert given_up.json()["detail"] == "the answer took too long"
+    assert "baton_deadline_exceeded_total 1.0" in text.text.splitlines()
+
+
+@pytest.mark.parametrize("wrong", ["soon", "0", "-5", "nan", ""])
+def test_a_deadline_that_is_no_positive_number_is_refused(ask, sealed, release, wrong):
     release(0)
 
-    async def story():
-        async with client_of(state, timeout_seconds=0.05) as client:
-            import time
+    response = ask(
+        ("POST", PREDICT, {"json": {"rows": sealed.requests[:1]}, "headers": {"x-request-timeout-ms": wrong}})
+    )
 
-            from baton.serving.predictor import Predictor
-
-            monkeypatch.setattr(Predictor, "score", lambda *_: time.sleep(0.2))
-            return await client.post(PREDICT, json={"rows": sealed.requests[:1]})
-
-    response = asyncio.run(story())
-
-    assert response.status_code == 503
-    assert response.json()["detail"] == "the answer took too long"
+    assert response.status_code == 400
 
 
-def test_a_caller_that_hangs_up_ends_its_work(state, sealed, release, monkeypatch):
-    import time
-
-    from baton.serving.predictor import Predictor
-
+def test_a_caller_that_hangs_up_ends_its_work(state, sealed, release, slow):
+    """A7: its rows leave the batch, and no slot stays taken."""
     release(0)
     sent = []
 
     async def story():
-        app = create_app(lambda: ServingSettings(folder=state, model="flights"))
+        app = create_app(lambda: ServingSettings(folder=state, model="flights", max_batch_rows=1))
         async with app.router.lifespan_context(app):
-            monkeypatch.setattr(Predictor, "score", lambda *_: time.sleep(1))
             body = json.dumps({"rows": sealed.requests[:1]}).encode()
             messages = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
 
@@ -244,5 +280,5 @@ def test_a_caller_that_hangs_up_ends_its_work(state, sealed, release, monkeypatc
             await app(scope, receive, send)
             return time.monotonic() - started
 
-    assert asyncio.run(story()) < 0.5
+    assert asyncio.run(story()) < 0.25
     assert sent[0]["status"] == 499

@@ -10,6 +10,7 @@ import pytest
 from baton.core.errors import DependencyDown
 from baton.packaging.rows import Rows
 from baton.serving.batcher import Batcher
+from baton.serving.turned_away import DeadlineExceeded, ModelFailed, Overloaded
 
 
 class Doubler:
@@ -47,6 +48,7 @@ def run(story, **limits):
 
 
 def test_each_request_gets_its_own_rows_back():
+    """A11."""
     model = Doubler()
 
     async def story(batcher):
@@ -80,6 +82,7 @@ def test_requests_that_arrive_while_computing_share_the_next_batch():
 
 
 def test_only_the_bad_request_of_a_batch_fails():
+    """A9, A10: its neighbours are answered as if alone."""
     model = Doubler()
 
     async def story(batcher):
@@ -88,7 +91,8 @@ def test_only_the_bad_request_of_a_batch_fails():
 
     answers = run(story)
 
-    assert isinstance(answers[7], ValueError)
+    assert isinstance(answers[7], ModelFailed)
+    assert isinstance(answers[7].__cause__, ValueError)
     assert [a.scores[0] for n, a in enumerate(answers) if n != 7] == [2 * n for n in range(20) if n != 7]
 
 
@@ -111,6 +115,7 @@ def test_a_batch_has_one_predictor_from_end_to_end():
 
 
 def test_work_whose_caller_has_gone_is_not_computed():
+    """A7."""
     model = Doubler()
 
     async def story(batcher):
@@ -180,7 +185,7 @@ def test_a_full_queue_turns_work_away():
         model.gate.set()
         return await asyncio.gather(*work, return_exceptions=True)
 
-    answers = run(story, max_batch_rows=2)
+    answers = run(story, max_batch_rows=2, max_queued_rows=32)
 
     refused = [each for each in answers if isinstance(each, DependencyDown)]
     assert 0 < len(refused) <= 10
@@ -215,3 +220,76 @@ def test_a_cancelled_request_leaves_no_room_taken(gone):
         return (await batcher.score(model, rows(4))).scores[0]
 
     assert run(story, max_batch_rows=1) == 8
+
+
+class Known(Doubler):
+    """A predictor that was warmed with batches of 100 ms and 1 ms a row."""
+
+    warmed = tuple((rows, 100.0 + rows) for rows in (1, 2, 4, 8, 16, 32, 64))
+
+
+def test_a_burst_after_quiet_singles_is_not_shed():
+    """A12."""
+    model = Doubler(takes_s=0.001)
+
+    async def story(batcher):
+        for _ in range(5):
+            await batcher.score(model, rows(1))
+        return await asyncio.gather(*(batcher.score(model, rows(n), deadline=_in(10)) for n in range(400)))
+
+    assert [answer.scores[0] for answer in run(story)] == [2 * n for n in range(400)]
+
+
+def test_what_cannot_be_done_by_its_deadline_is_turned_away_at_once():
+    """A1: with the time in which it could be."""
+    model = Known()
+
+    async def story(batcher):
+        model.gate.clear()
+        first = asyncio.create_task(batcher.score(model, rows(1)))
+        await asyncio.sleep(0.02)
+        with pytest.raises(Overloaded) as refused:
+            await batcher.score(model, rows(2), deadline=_in(0.11))
+        model.gate.set()
+        await first
+        return refused.value.retry_after_s
+
+    assert 0 < run(story) < 1
+    assert model.batches == [1]
+
+
+def test_what_would_be_late_gives_way_to_what_is_not():
+    """A8: it is never computed."""
+    model = Known()
+
+    async def story(batcher):
+        model.gate.clear()
+        first = asyncio.create_task(batcher.score(model, rows(1)))
+        await asyncio.sleep(0.02)
+        late = asyncio.create_task(batcher.score(model, rows(2), deadline=_in(0.6)))
+        patient = asyncio.create_task(batcher.score(model, rows(3), deadline=_in(20)))
+        # Where it was expected to be in time, the batch before it takes too long.
+        await asyncio.sleep(0.55)
+        model.gate.set()
+        return await asyncio.gather(first, late, patient, return_exceptions=True)
+
+    _, late, patient = run(story)
+
+    assert isinstance(late, DeadlineExceeded)
+    assert patient.scores.tolist() == [6.0]
+    assert model.batches == [1, 1]
+
+
+def test_the_last_one_is_computed_however_long_it_is_expected_to_take():
+    """A wrong expectation is put right by what it turns out to take."""
+    model = Known()
+    model.warmed = ((1, 60_000.0),)
+
+    async def story(batcher):
+        return await batcher.score(model, rows(4), deadline=_in(20))
+
+    assert run(story).scores.tolist() == [8.0]
+
+
+def _in(seconds):
+    return time.perf_counter() + seconds

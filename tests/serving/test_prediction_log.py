@@ -1,5 +1,8 @@
 """Everything that was answered is on disk after a stop, or counted as dropped."""
 
+import threading
+import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -85,6 +88,56 @@ def test_a_full_queue_drops_and_counts(answered, state):
     text = log._metrics.render()[0].decode()
     assert 'baton_log_rows_total{fate="dropped"} 20.0' in text
     assert 'baton_log_rows_total{fate="written"} 10.0' in text
+
+
+def test_a_queue_that_fills_is_thinned_out_evenly(answered, state):
+    """F10: what is kept is of all times alike."""
+    log = PredictionLog(state, metrics=Metrics(), most_rows=1_000)
+    row = answered(0, 1)
+    for _ in range(5_000):
+        log.add(row)
+
+    assert 900 < len(log._queue) <= 1_000
+    assert "dropped" in log._metrics.render()[0].decode()
+
+
+def test_a_disk_that_hangs_delays_nobody(answered, state, monkeypatch):
+    """F10: answers are queued while it hangs, and written when it is back."""
+    back = threading.Event()
+    write = PredictionLog._write
+    monkeypatch.setattr(PredictionLog, "_write", lambda self, batch: back.wait(10) and write(self, batch))
+    log = log_of(state, flush_seconds=0.01)
+    log.add(answered(0, 1))
+    time.sleep(0.1)
+    before = time.thread_time()
+    for _ in range(200):
+        log.add(answered(1, 2))
+    assert time.thread_time() - before < 1.0
+    back.set()
+    log.stop()
+
+    assert sum(map(len, read(state))) == 201
+
+
+def test_only_the_fields_that_may_be_logged_are(answered, state):
+    """K2."""
+    log = log_of(state, fields={"delay"})
+    log.add(answered(0, 3))
+    log.stop()
+
+    (rows,) = read(state)
+    assert {name for name in rows[0] if name.startswith("feature.")} == {"feature.delay"}
+
+
+def test_who_says_no_moment_is_answered_for_now(answered, state):
+    log = log_of(state)
+    log.add(replace(answered(0, 2), moments=(), entities=()))
+    log.add(answered(2, 4))
+    log.stop()
+
+    (rows,) = read(state)
+    assert {row["moment"] for row in rows} == {NOW}
+    assert [row["entity"] for row in rows] == ["", "", "id-2", "id-3"]
 
 
 def test_a_disk_that_cannot_be_written_fails_no_one(answered, state):

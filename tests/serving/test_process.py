@@ -1,4 +1,4 @@
-"""The real service, started by BentoML from the repository root, on a real socket."""
+"""The real service, started as `baton serve` starts it, on a real socket."""
 
 import os
 import signal

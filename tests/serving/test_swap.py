@@ -1,12 +1,17 @@
 """The champion follows the release pointer and survives a bad one."""
 
 import asyncio
+import json
 import logging
 
 import pytest
 
+from baton.core.digest import canonical_json
+from baton.core.release import Mode
+from baton.packaging.manifest import FILES, write_manifest
 from baton.serving.metrics import Metrics
 from baton.serving.release_file import RELEASE_FILE
+from baton.serving.service_status import assessed, now_utc, read_statuses, rejected
 from baton.serving.swap import FIRST_BACKOFF_S, Champion
 
 
@@ -106,6 +111,17 @@ def test_a_new_pointer_is_tried_at_once(champion, release, clock):
     assert champion.failure is None
 
 
+def test_a_pointer_that_moves_all_the_time_is_one_swap_a_look(champion, release):
+    """C9: a hundred moves between two looks load one bundle, and the last state wins."""
+    release(0)
+    look(champion)
+    for epoch in range(2, 102):
+        last = release(epoch % 2, epoch=epoch)
+
+    assert look(champion) == last
+    assert "baton_swaps_total 2.0" in champion._metrics.render()[0].decode().splitlines()
+
+
 def test_a_bundle_that_is_mended_comes_into_service(champion, release, state, sealed, clock):
     folder = state / "bundles" / sealed.bundles[0].digest
     away = folder.rename(folder.with_name("away"))
@@ -115,3 +131,168 @@ def test_a_bundle_that_is_mended_comes_into_service(champion, release, state, se
     clock.now = FIRST_BACKOFF_S
 
     assert look(champion) == good
+
+
+def canary(release, sealed, **changes):
+    facts = {
+        "challenger": sealed.bundles[1].digest,
+        "challenger_version": "2",
+        "mode": Mode.CANARY,
+        "weight": 0.5,
+        "salt": "s",
+        "rollout": "r",
+        "revision": 1,
+    }
+    return release(0, **facts | changes)
+
+
+def resealed(state, sealed, edit):
+    """Seal the second bundle again with some files changed; give its digest."""
+    from baton.packaging.reader import open_contents
+
+    contents = open_contents(state / "bundles" / sealed.bundles[1].digest)
+    files = edit({name: contents.files[name] for name in FILES})
+    manifest = write_manifest(model="flights", model_digest="5" * 64, contents=files)
+    from baton.core.digest import digest_of_bytes
+
+    folder = state / "bundles" / digest_of_bytes(manifest)
+    folder.mkdir()
+    for name, content in (files | {"manifest.json": manifest}).items():
+        (folder / name).write_bytes(content)
+    return folder.name
+
+
+def other_golden(files):
+    golden = json.loads(files["golden.json"])
+    golden["scores"][0] += 0.01
+    return files | {"golden.json": canonical_json(golden)}
+
+
+def other_schema(files):
+    schema = json.loads(files["schema.json"])
+    schema["fields"][1]["name"] = "miles"
+    return files | {"schema.json": canonical_json(schema)}
+
+
+def test_an_older_epoch_is_refused(champion, release, state):
+    """I6, B9: a release that was valid once is not taken for a newer one."""
+    old = (release(0, epoch=1), (state / RELEASE_FILE).read_bytes())[1]
+    newer = release(1, epoch=2)
+    look(champion)
+    (state / RELEASE_FILE).write_bytes(old)
+
+    assert look(champion) == newer
+    assert "it is of epoch 1" in str(champion.failure)
+
+
+def test_golden_requests_that_get_another_answer_are_refused(champion, release, state, sealed):
+    """B4: the bundle is whole and signed for, and still answers otherwise than it was sealed with."""
+    first = release(0)
+    look(champion)
+    digest = resealed(state, sealed, other_golden)
+    release(1, champion=digest)
+
+    assert look(champion) == first
+    assert "golden request 0 differs by 0.01" in str(champion.failure)
+
+
+def test_a_champion_of_other_fields_is_refused_while_callers_send_the_old_ones(champion, release, state, sealed):
+    """B5: never half-applied; the service takes it when it is started anew."""
+    first = release(0)
+    look(champion)
+    digest = resealed(state, sealed, lambda files: other_golden_fields(other_schema(files)))
+    release(1, champion=digest)
+
+    assert look(champion) == first
+    assert "distance" in str(champion.failure)
+    assert "start the service anew" in str(champion.failure)
+
+
+def other_golden_fields(files):
+    golden = json.loads(files["golden.json"])
+    golden["rows"] = [{"miles" if n == "distance" else n: v for n, v in row.items()} for row in golden["rows"]]
+    return files | {"golden.json": canonical_json(golden)}
+
+
+def test_both_arms_are_in_service_and_each_names_itself(champion, release, sealed):
+    canary(release, sealed)
+    look(champion)
+    arms = {champion.router.arm(f"N{at}") for at in range(100)}
+
+    assert {(arm.release.version, arm.release.champion) for arm in arms} == {
+        ("1", sealed.bundles[0].digest),
+        ("2", sealed.bundles[1].digest),
+    }
+
+
+def test_a_step_up_loads_nothing_again(champion, release, sealed):
+    canary(release, sealed)
+    look(champion)
+    arms = champion.router.champion, champion.router.challenger
+    canary(release, sealed, revision=2, weight=1.0)
+    look(champion)
+
+    assert (champion.router.champion, champion.router.challenger) == arms
+    assert champion.router.weight == 1.0
+
+
+def test_a_challenger_that_is_promoted_is_warm_already(champion, release, sealed, state):
+    canary(release, sealed)
+    look(champion)
+    challenger = champion.router.challenger
+    (state / "bundles" / sealed.bundles[1].digest / "model.onnx").unlink()
+    promoted = release(1, epoch=2)
+
+    assert look(champion) == promoted
+    assert champion.current._scorer is challenger._scorer
+
+
+def test_a_challenger_that_cannot_be_served_leaves_all_traffic_to_the_champion(champion, release, state, sealed, clock):
+    """B3: the release's champion answers, the challenger is rejected by name, and tried again after a pause."""
+    graph = state / "bundles" / sealed.bundles[1].digest / "model.onnx"
+    content = graph.read_bytes()
+    graph.write_bytes(content[:-1] + b"!")
+    canary(release, sealed, weight=1.0)
+    look(champion)
+
+    assert champion.router.arm("anyone") is champion.current
+    statuses = read_statuses(state, now_utc())
+    assert rejected(statuses, sealed.bundles[1].digest).startswith("rejected-by-serving: ")
+    assert not rejected(statuses, sealed.bundles[0].digest)
+
+    graph.write_bytes(content)
+    clock.now = FIRST_BACKOFF_S
+    look(champion)
+    assert champion.router.arm("anyone") is champion.router.challenger
+    assert not rejected(read_statuses(state, now_utc()), sealed.bundles[1].digest)
+
+
+def test_what_is_refused_is_left_in_a_file_for_whoever_asks(champion, release, state, sealed):
+    """B3, B6: the service says `degraded`, never green, and names bundle and reason."""
+    first = release(0)
+    look(champion)
+    assert assessed(first, read_statuses(state, now_utc()), now_utc()) == (True, "1 process on version 1")
+    release(1, champion="0" * 64)
+    look(champion)
+
+    (status,) = read_statuses(state, now_utc())
+    assert (status.state, status.version, status.refused_digest, status.refused_epoch) == ("degraded", "1", "0" * 64, 2)
+    well, said = assessed(first, [status], now_utc())
+    assert not well
+    assert "rejected-by-serving" in said
+
+
+def test_a_process_that_does_not_come_along_is_degraded(champion, release, state):
+    """B6: one worker swaps, another cannot; it shows after thirty seconds."""
+    from dataclasses import replace
+    from datetime import timedelta
+
+    release(0)
+    look(champion)
+    (status,) = read_statuses(state, now_utc())
+    later = replace(champion.current.release, epoch=9)
+
+    assert assessed(later, [status], status.since + timedelta(seconds=29))[0]
+    well, said = assessed(later, [status], status.since + timedelta(seconds=31))
+    assert not well
+    assert "has not come to epoch 9" in said

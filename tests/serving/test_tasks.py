@@ -239,6 +239,6 @@ def _check(value, schema):
     for each in value if isinstance(value, list) else []:
         _check(each, schema["items"])
     if isinstance(value, dict):
-        assert set(value) == set(schema["required"]) == set(schema["properties"])
+        assert set(schema["required"]) <= set(value) <= set(schema["properties"])
         for name, each in value.items():
             _check(each, schema["properties"][name])

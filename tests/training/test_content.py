@@ -46,7 +46,7 @@ class Holder:
         (np.zeros(2), np.zeros(2, dtype=np.float32)),
         (np.array(["a", None], dtype=object), np.array(["a", "None"], dtype=object)),
         ({"a": 1, "b": 2}, {"a": 2, "b": 1}),
-        (Holder(a=1), Holder(b=1)),
+        pytest.param(Holder(a=1), Holder(b=1), id="attributes of other names"),
         (len, repr),
     ],
     ids=str,

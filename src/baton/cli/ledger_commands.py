@@ -24,7 +24,8 @@ def status(project: Path, *, home: Path | None, at: datetime | None, as_json: bo
         champion = baton.ledger.champion_at(name, at)
         history = (champion,) if champion else ()
     if as_json:
-        output.machine({"model": name, "environment": baton.settings.environment, "history": history})
+        facts = {"model": name, "environment": baton.settings.environment, "history": history}
+        output.machine(facts if at is not None else facts | {"service": said_by_service(baton)})
         return
     if not history:
         then = f" at {at:%Y-%m-%d %H:%M} UTC" if at else " yet; run baton ingest and baton train"
@@ -33,6 +34,8 @@ def status(project: Path, *, home: Path | None, at: datetime | None, as_json: bo
     rows = [[e.epoch, e.version, e.digest[:12], f"{e.at:%Y-%m-%d %H:%M}", e.kind, e.actor, e.reason] for e in history]
     title = f"champion of {_where(baton)} at {at:%Y-%m-%d %H:%M} UTC" if at else f"champions of {_where(baton)}"
     output.table(title, ["epoch", "version", "bundle", "at", "kind", "by", "why"], rows)
+    if at is None:
+        output.line(f"service: {said_by_service(baton)['said']}")
 
 
 def overrides(project: Path, *, home: Path | None, days: int, as_json: bool) -> None:
@@ -78,6 +81,17 @@ def served(baton: Platform) -> Anchor | None:
     return Anchor(epoch=found.epoch) if found else None
 
 
+def said_by_service(baton: Platform) -> dict[str, object]:
+    """Give what the serving processes say of themselves, and whether that is the release in force."""
+    from baton.serving.release_file import read_release
+    from baton.serving.service_status import assessed, read_statuses
+
+    now = datetime.now(timezone.utc)
+    processes = read_statuses(baton.folder, now)
+    well, said = assessed(read_release(baton.folder), processes, now)
+    return {"well": well, "said": said, "processes": processes}
+
+
 def promote(
     version: str, project: Path, *, home: Path | None, reason: str, override: str | None, dry_run: bool
 ) -> None:
@@ -116,6 +130,7 @@ def promote(
 def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str, dry_run: bool) -> None:
     """Put an earlier champion back, as a new ledger entry."""
     from baton.flows import challenge
+    from baton.packaging.reader import open_contents
     from baton.registry.promotion import champion_before
     from baton.registry.promotion import rollback as roll_back
 
@@ -126,7 +141,15 @@ def rollback(project: Path, *, home: Path | None, epoch: int | None, reason: str
         output.line(f"{_where(baton)}: would roll back to {target}")
         return
     now = datetime.now(timezone.utc)
-    entry = roll_back(baton.ledger, baton.spec.name, to_epoch=epoch, actor="person", reason=reason, now=now)
+    entry = roll_back(
+        baton.ledger,
+        baton.spec.name,
+        to_epoch=epoch,
+        actor="person",
+        reason=reason,
+        now=now,
+        usable=lambda digest: open_contents(baton.bundles / digest),
+    )
     challenge.project(baton, baton.spec)
     output.line(f"{_where(baton)}: version {entry.version} is champion, epoch {entry.epoch}")
 

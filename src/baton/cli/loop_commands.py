@@ -85,6 +85,8 @@ def train(project: Path, *, home: Path | None, as_of: datetime, trigger: str, as
         output.machine(outcome)
     elif "version" in outcome:
         verb = f"was promoted, epoch {outcome['epoch']}" if outcome["epoch"] else "was not promoted"
+        if outcome["rollout"]:
+            verb = "is rolled out, see baton rollout status"
         where = f"{baton.spec.name} ({baton.settings.environment})"
         output.line(f"{where}: version {outcome['version']} {verb}. {outcome['decision']}: {outcome['reason']}")
     else:

@@ -17,8 +17,11 @@ from typing import Annotated
 import typer
 
 from baton.cli.endings import ended_in_one_line
+from baton.cli.key_commands import keys
 from baton.cli.ledger_app import commands
 from baton.cli.options import HERE, MOST_PORT, AsOf, DryRun, Home, Json, Project, moment
+from baton.cli.rollout_commands import rollout
+from baton.cli.score_commands import scoring
 
 app = typer.Typer(
     name="baton",
@@ -29,6 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(commands)
+app.add_typer(keys, name="key")
+app.add_typer(scoring)
+app.add_typer(rollout, name="rollout")
 
 
 @app.callback()

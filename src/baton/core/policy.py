@@ -222,8 +222,59 @@ class ServingSpec(Section):
     max_request_rows: int = Field(1_024, ge=1, description="Most rows of one request.")
     max_wait_ms: float = Field(2.0, ge=0, description="Longest that a row waits for others.")
     poll_seconds: float = Field(0.5, gt=0, description="How often the release pointer is read.")
+    degrade_to: Literal["nothing", "previous", "cached", "constant"] = Field(
+        "cached",
+        description="What may answer, and says so, where the model fails, each with those before it: the `previous`"
+        " champion, a `cached` answer to the same rows, the `constant` mean of the model's reference.",
+    )
+
+    online_ms: float = Field(20.0, gt=0, description="Longest that the features of entities are waited for.")
+    online_fallback: Literal["defaults", "refuse"] = Field(
+        "defaults",
+        description="What becomes of a request for entities while their features cannot be fetched: the `defaults` of"
+        " the model's reference (median, most frequent text), and the answer says so; or `refuse`, a 503.",
+    )
+    online_unknown: Literal["missing", "defaults"] = Field(
+        "missing",
+        description="What an unknown entity has for features: `missing` values, as in training, or the `defaults`.",
+    )
 
     @property
-    def limits(self) -> dict[str, int | float]:
+    def limits(self) -> dict[str, int | float | str]:
         """What the service is started with, beside its port."""
         return {name: value for name, value in self if name != "port"}
+
+
+class RolloutSpec(Section):
+    """How a challenger with a verdict of PROMOTE comes to be champion."""
+
+    mode: Literal["champion", "shadow", "canary", "blue-green", "ab"] = Field(
+        "champion",
+        description="`champion`: at once. `shadow`: scored beside the champion, unseen. `canary`: a growing share of"
+        " the entities. `ab`: a fixed share, the last of `steps`. `blue-green`: all at once, and back at once.",
+    )
+    shadow: bool = Field(False, description="Whether a canary begins as a shadow.")
+    steps: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=lambda: [0.01, 0.05, 0.25, 0.5, 1.0], min_length=1, description="Shares of a canary, growing."
+    )
+    minimum_requests: int = Field(200, ge=1, description="Fewest requests of the challenger at each step.")
+    errors: Share = Field(0.01, description="Largest growth of the share of failed requests that may be promoted.")
+    latency_ratio: float = Field(2.0, ge=1, description="What counts as slow, in 95th percentiles of the champion.")
+    slow: Share = Field(0.05, description="Largest growth of the share of slow requests that may be promoted.")
+    score_shift: float = Field(
+        0.5, gt=0, description="Largest shift of the mean score, in the champion's standard deviations."
+    )
+    labels: int = Field(0, ge=0, description="Fewest labelled answers of the challenger that are waited for.")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.01, description="Chance of rolling back a challenger that is no worse, however often one looks."
+    )
+    beta: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Chance of promoting one that is worse than allowed, however often one looks."
+    )
+    timeout_hours: float = Field(24, gt=0, description="Time without a decision after which it is rolled back.")
+
+    @model_validator(mode="after")
+    def _grows(self) -> RolloutSpec:
+        if sorted(set(self.steps)) != self.steps:
+            raise ValueError("steps grow, each above the one before")
+        return self

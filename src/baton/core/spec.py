@@ -23,6 +23,7 @@ from baton.core.policy import (
     DriftSpec,
     GateSpec,
     RetrainingSpec,
+    RolloutSpec,
     Section,
     ServingSpec,
     Share,
@@ -143,6 +144,7 @@ class ModelSpec(Section):
     gate: GateSpec = Field(GateSpec(), description="What a challenger must show.")
     drift: DriftSpec = Field(DriftSpec(), description="When a served window counts as moved.")
     retraining: RetrainingSpec = Field(RetrainingSpec(), description="When a challenger is trained.")
+    rollout: RolloutSpec = Field(RolloutSpec(), description="How a challenger comes to be champion.")
     serving: ServingSpec = Field(ServingSpec(), description="How the champion is served.")
 
     _folder: Path = PrivateAttr(default=Path())

@@ -1,0 +1,68 @@
+"""Which broker a stream consumer listens to, and how patient it is, from `BATON_STREAM_*` variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from baton.core.errors import SpecInvalid, listed
+
+PREFIX = "BATON_STREAM_"
+NATS = ("nats://", "tls://")
+REDIS = ("redis://", "rediss://", "unix://")
+SUBJECT = r"^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$"
+
+
+class StreamSettings(BaseSettings):
+    """One consumer: rows come in on one subject, answers go out on another."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    url: str = Field(description="The broker: nats://HOST:PORT (JetStream) or redis://HOST:PORT/DB (Redis Streams).")
+    source: str = Field(pattern=SUBJECT, description="Subject, or Redis stream, of rows.")
+    target: str = Field(pattern=SUBJECT, description="Subject, or Redis stream, of answers.")
+    dead: str = Field("", description="Subject of what cannot be answered, with the reason; SOURCE.dead where unset.")
+    group: str = Field("baton", pattern=r"^[A-Za-z0-9_-]+$", description="Consumers of one group share the work.")
+    at_once: int = Field(64, ge=1, le=1_024, description="Messages that are worked on at the same time.")
+    ack_seconds: float = Field(30.0, gt=0, description="After so long without an answer a message is given out again.")
+    most_deliveries: int = Field(5, ge=1, description="A message given out more often goes to the dead letters.")
+    window_seconds: float = Field(3_600.0, gt=0, description="How long the id of an answered message is remembered.")
+    keep_messages: int = Field(1_000_000, ge=1, description="Most answers, and dead letters, that a stream keeps.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if not self.url.startswith(NATS + REDIS):
+            raise ValueError("url begins with none of " + ", ".join(NATS + REDIS))
+        if len({self.source, self.target, self.dead_letters}) < 3:  # noqa: PLR2004 - one each
+            raise ValueError("source, target and dead are three subjects")
+        return self
+
+    @property
+    def dead_letters(self) -> str:
+        """Where messages go that cannot be answered."""
+        return self.dead or f"{self.source}.dead"
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether the broker is Redis; else it is NATS."""
+        return self.url.startswith(REDIS)
+
+
+def stream_settings(values: Mapping[str, Any]) -> StreamSettings:
+    """Check settings; what is not given is read from the environment.
+
+    Raises:
+        SpecInvalid: A value is missing or impossible; all are listed.
+    """
+    try:
+        return StreamSettings(**values)
+    except ValidationError as error:
+        problems = [f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+        raise SpecInvalid(
+            what="the stream cannot start",
+            why=listed(problems),
+            fix="set these variables or the options of baton stream",
+        ) from error
