@@ -69,7 +69,7 @@ test-long: setup browser ## Run the tests that take minutes
 .PHONY: test-torch
 test-torch: $(filter $(LOCAL_UV),$(UV)) ## Run the tests of the torch trainer in an environment of their own
 	@UV_PROJECT_ENVIRONMENT=.venv-torch $(UV) sync --quiet --locked --extra pipeline --extra serving --extra torch --python $(PYTHON)
-	@.venv-torch/bin/pytest -m torch
+	@.venv-torch/bin/pytest -m torch tests/training
 
 .PHONY: format
 format: setup ## Format the code and mend what lint can mend

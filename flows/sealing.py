@@ -7,6 +7,7 @@ is the same recipe on every known label.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +64,16 @@ class Sealed:
 def seal(platform: Platform, spec: ModelSpec, snapshot: Snapshot, learned: Learned) -> Sealed:
     """Export twin and refit with their parity proofs, and seal each into a bundle."""
     seen = {"snapshot": snapshot.digest, "as_of": snapshot.as_of}
-    # Nobody watches a twin: its reference need only be there.
-    twin = _seal(platform, spec, learned, learned.twin, reference=learned.holdout, facts={**seen, "part": "twin"})
-    reference = learned.known.iloc[:: -(-len(learned.known) // REFERENCE_ROWS)]
-    whole = {**seen, "part": "refit", "twin": twin.digest}
-    bundle = _seal(platform, spec, learned, learned.refit, reference=reference, facts=whole)
-    for sealed, rows in ((twin, learned.train), (bundle, learned.known)):
-        write_prints(training_rows(platform, sealed.digest), row_prints(rows, spec.features.names))
+    with ThreadPoolExecutor(1) as pool:
+        # Hashing rows leaves the interpreter to others, as scoring them does.
+        prints = [pool.submit(row_prints, rows, spec.features.names) for rows in (learned.train, learned.known)]
+        # Nobody watches a twin: its reference need only be there.
+        twin = _seal(platform, spec, learned, learned.twin, reference=learned.holdout, facts={**seen, "part": "twin"})
+        reference = learned.known.iloc[:: -(-len(learned.known) // REFERENCE_ROWS)]
+        whole = {**seen, "part": "refit", "twin": twin.digest}
+        bundle = _seal(platform, spec, learned, learned.refit, reference=reference, facts=whole)
+    for sealed, of_its_rows in zip((twin, bundle), prints, strict=True):
+        write_prints(training_rows(platform, sealed.digest), of_its_rows.result())
     return Sealed(bundle=bundle, twin=twin)
 
 
@@ -94,7 +98,8 @@ def _seal(
 
     names = list(spec.features.names)
     holdout = learned.holdout[names]
-    scores = predict(fitted, reference)
+    held = predict(fitted, learned.holdout)
+    scores = held if reference is learned.holdout else predict(fitted, reference)
     return seal_bundle(
         platform.folder,
         model=spec.name,
@@ -105,9 +110,7 @@ def _seal(
             reference[names], scores, text=spec.features.text, parts=_parts(reference), classes=fitted.classes
         ),
         holdout=holdout,
-        golden=holdout.iloc[
-            golden_rows(holdout, predict(fitted, learned.holdout), text=spec.features.text, count=GOLDEN_ROWS)
-        ],
+        golden=holdout.iloc[golden_rows(holdout, held, text=spec.features.text, count=GOLDEN_ROWS)],
         task=spec.task,
         classes=fitted.classes,
         calibration=fitted.calibration,

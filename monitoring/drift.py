@@ -9,6 +9,7 @@ deviation is significant and of no account.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Numbers = NDArray[np.float64]
+
+THREADS = 2
 
 
 def judge(
@@ -64,9 +67,13 @@ def judge(
     # A feature that passes the warning line within its own reference is drawn
     # by its seasons: it is watched, and says nothing about this window.
     explaining = [*((_values(window, each), each) for each in profile.columns), *_chances(window, profile)]
-    columns = tuple(
-        measure(values, column, policy, silent=column.floor >= policy.warn) for values, column in explaining
-    )
+
+    def explain(values: pd.Series, column: ColumnProfile) -> ColumnDrift:
+        return measure(values, column, policy, silent=column.floor >= policy.warn)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        # Sorting, most of the work, leaves the interpreter to others.
+        columns = tuple(pool.map(explain, *zip(*explaining, strict=True)))
     # The score is what alarms, so it is never silent. A champion that has been
     # trained on an odd month has that month in its floor: the one of October has
     # a floor of 0.54 from September, and would be silent when it is needed most.

@@ -23,6 +23,8 @@ TWO = 2
 # The cohort of a bundle's constant, which the service gives where every model fails and the project asks for it.
 UNCOMPUTED = "degraded-constant"
 TIMES = ("served_at", "moment")
+# What tells one answer from another, and an earlier from a later one.
+IDENTITY = ["id", "entity", "served_at", "moment", "cohort"]
 # A writer's unfinished file starts with one of these and is renamed when whole.
 UNFINISHED = (".", "_")
 
@@ -65,7 +67,7 @@ class PredictionLog:
                 why="the service has answered nothing yet",
                 fix="serve a release and send requests, then ask again",
             )
-        rows: pd.DataFrame = _newest(_inside(table, start, end, digest=digest)).to_pandas()
+        rows: pd.DataFrame = table.take(_newest(_inside(table, start, end, digest=digest))).to_pandas()
         return rows
 
     def count(self, *, start: datetime, end: datetime) -> int:
@@ -228,7 +230,7 @@ def _load(path: str, *, columns: list[str] | None = None) -> Any:
 
 
 def _inside(table: Any, start: datetime, end: datetime, *, digest: str | None = None) -> Any:
-    """Cut a window out of a table."""
+    """Give what orders and tells apart the rows of a window, and where in the table each is, as `at`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -240,16 +242,17 @@ def _inside(table: Any, start: datetime, end: datetime, *, digest: str | None = 
         wanted = pc.and_(wanted, pc.equal(table["digest"], digest))
     # Answers that no model has computed would move any distribution of answers.
     wanted = pc.and_(wanted, pc.fill_null(pc.not_equal(table["cohort"], UNCOMPUTED), fill_value=True))
-    return table.filter(wanted)
+    # The features, most of a row, are moved once, and only at the end.
+    return table.select(IDENTITY).append_column("at", pa.array(np.arange(table.num_rows))).filter(wanted)
 
 
-def _newest(table: Any) -> Any:
-    """Keep the newest answer of each entity, moment and cohort, ordered by moment and entity."""
+def _newest(rows: Any) -> Any:
+    """Give where the newest answer of each entity, moment and cohort is, ordered by moment and entity."""
     import pyarrow.compute as pc
 
-    order = pc.sort_indices(table, [(name, "ascending") for name in ("moment", "entity", "cohort", "served_at")])
-    last = ~_identities(table).take(order.to_numpy()).duplicated(keep="last").to_numpy()
-    return table.take(order.filter(last))
+    order = pc.sort_indices(rows, [(name, "ascending") for name in ("moment", "entity", "cohort", "served_at")])
+    last = ~_identities(rows).take(order.to_numpy()).duplicated(keep="last").to_numpy()
+    return rows["at"].take(order.filter(last))
 
 
 def _identities(table: Any) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from baton.core.digest import plain
 from baton.core.errors import DependencyDown, Misuse
 from baton.serving.breaker import Breaker, BreakerOpen
@@ -19,6 +21,7 @@ from baton.serving.retry_budget import RetryBudget
 if TYPE_CHECKING:
     import httpx
 
+JSON = {"content-type": "application/json"}
 ATTEMPTS = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S, JITTER_S = 0.1, 2.0, 0.1
 # What a service says when it may answer a moment later.
@@ -176,6 +179,8 @@ class PredictionClient:
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         import stamina
 
+        # Once, however often it is sent; a NaN is a missing value, which JSON calls null.
+        content = None if body is None else msgspec.json.encode(body, enc_hook=plain)
         until = time.monotonic() + self._timeout
         self._budget.earn()
         attempts = stamina.retry_context(
@@ -189,20 +194,20 @@ class PredictionClient:
         try:
             for attempt in attempts:
                 with attempt:
-                    return self._once(method, path, body, until)
+                    return self._once(method, path, content, until)
         except _Unanswered as error:
             raise self._down(str(error)) from error
         raise AssertionError("every attempt returns or raises")
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None, until: float) -> dict[str, Any]:
+    def _once(self, method: str, path: str, content: bytes | None, until: float) -> dict[str, Any]:
         import httpx
 
         left = max(until - time.monotonic(), 0.001)
-        headers = {"x-request-timeout-ms": f"{left * 1e3:.0f}"}
+        headers = {"x-request-timeout-ms": f"{left * 1e3:.0f}"} | (JSON if content else {})
         try:
             with self._breaker.guarding(_says_down):
                 try:
-                    response = self._http.request(method, path, json=body, timeout=left, headers=headers)
+                    response = self._http.request(method, path, content=content, timeout=left, headers=headers)
                 except httpx.TransportError as error:
                     raise _Unanswered(str(error) or type(error).__name__) from error
                 if response.status_code in WAIT_AND_ASK_AGAIN:
@@ -239,7 +244,7 @@ def _asked_pause(response: httpx.Response) -> float | None:
 
 def _checked(response: httpx.Response) -> dict[str, Any]:
     if response.is_success:
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = msgspec.json.decode(response.content)
         return answer
     raise Misuse(
         what=f"the service refuses the request with {response.status_code}",

@@ -42,8 +42,9 @@ FLUSH_ROWS = 20_000
 MOST_ROWS = 60_000
 # From this share of the queue on, fewer and fewer requests are kept, so that what is kept is of all times alike.
 THINNED_FROM = 0.5
-# So many times the time of writing passes before the next writing: a tenth of a core.
-REST = 9.0
+# Share of a core that writing may take, and how many seconds of it can be saved up.
+CORE_SHARE = 0.1
+CREDIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +140,17 @@ class PredictionLog:
         return kept
 
     def _write_for_ever(self) -> None:
+        credit, rested = CREDIT_SECONDS, time.monotonic()
         while not self._stopping.is_set():
             self._wake.wait(self._flush_seconds)
             self._wake.clear()
             before = time.thread_time()
             self._flush()
-            self._stopping.wait(REST * (time.thread_time() - before))
+            now = time.monotonic()
+            credit = min(credit + CORE_SHARE * (now - rested), CREDIT_SECONDS) - (time.thread_time() - before)
+            rested = now
+            if credit < 0:
+                self._stopping.wait(-credit / CORE_SHARE)
         self._flush()
 
     def _flush(self) -> None:
