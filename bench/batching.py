@@ -15,11 +15,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+from served_model import free_port, wait_until_up
 
 from baton.core.bundle import Bundle, Field
 from baton.core.errors import SourceMissing
@@ -141,7 +140,7 @@ def _fastapi(bundle: Bundle) -> Iterator[str]:
 
 @contextmanager
 def _baton(state: Path) -> Iterator[str]:
-    service = start(state, model=MODEL, port=_free_port())
+    service = start(state, model=MODEL, port=free_port())
     try:
         yield service.url
     finally:
@@ -150,7 +149,7 @@ def _baton(state: Path) -> Iterator[str]:
 
 @contextmanager
 def _subprocess(arguments: list[str], bundle: Bundle) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {"BENCH_BUNDLE": str(bundle.path), "BENTOML_DO_NOT_TRACK": "true"}
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments, "--port", str(port)],
@@ -159,31 +158,11 @@ def _subprocess(arguments: list[str], bundle: Bundle) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait(f"http://127.0.0.1:{port}")
+        wait_until_up(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-def _wait(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            httpx.get(url, timeout=1)
-        except httpx.TransportError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _sealed(state: Path) -> Bundle:

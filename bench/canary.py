@@ -11,7 +11,6 @@ are the real ones.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from printed import Line, print_parts
 
 from baton.core.policy import RolloutSpec
 from baton.core.rollout import LATENCY_EDGES_MS, Decision, Stage
@@ -26,7 +26,6 @@ from baton.registry.rollout_judge import judge
 from baton.registry.rollout_plan import Status
 from baton.testing.arms import Truth, first_decision, rolled_out
 
-Line = dict[str, Any]
 REPEATS = int(os.environ.get("REPEATS", "1000"))
 POLICY = RolloutSpec(mode="canary")
 # An hour of looks every ten seconds.
@@ -165,27 +164,5 @@ def _found(seed: int, base: float, rate: float, weight: float) -> Line:
     }
 
 
-def main() -> None:
-    """Print every figure as it is found."""
-    for part in (nothing, broken, doubled_errors, no_difference, worse_by_what_is_not_allowed, as_good):
-        if os.environ.get("JSON"):
-            for line in part():
-                print(json.dumps(line), flush=True)
-        else:
-            show(list(part()), title=(part.__doc__ or "").splitlines()[0])
-
-
-def show(lines: list[Line], *, title: str) -> None:
-    """Print lines of one kind as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [name for name in lines[0] if name != "bench"]
-    table = Table(*(name.replace("_", " ") for name in names), title=f"\n{title}", title_justify="left")
-    for line in lines:
-        table.add_row(*(str(line[name]) for name in names))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main()
+    print_parts((nothing, broken, doubled_errors, no_difference, worse_by_what_is_not_allowed, as_good))

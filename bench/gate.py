@@ -11,7 +11,6 @@ Two simulated models with known AUCs are judged again and again by the same
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from printed import Line, print_parts
 
 from baton.core.policy import GateSpec
 from baton.registry.arguments import Arguments
@@ -29,7 +29,6 @@ from baton.registry.gate import decide
 from baton.registry.paired import Blocks, paired_difference
 from baton.testing.rivals import Rivals, rivals
 
-Line = dict[str, Any]
 REPEATS = int(os.environ.get("REPEATS", "800"))
 NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
 ROWS = (500, 1_000, 2_000, 5_000, 20_000)
@@ -207,27 +206,5 @@ def clustered_rows() -> Iterator[Line]:
             }
 
 
-def main() -> None:
-    """Print every figure as it is found."""
-    for part in (a_million_rows, equal_models, worse_models, better_models, clustered_rows):
-        if os.environ.get("JSON"):
-            for line in part():
-                print(json.dumps(line), flush=True)
-        else:
-            show(list(part()), title=(part.__doc__ or "").splitlines()[0])
-
-
-def show(lines: list[Line], *, title: str) -> None:
-    """Print lines of one kind as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [name for name in lines[0] if name != "bench"]
-    table = Table(*(name.replace("_", " ") for name in names), title=f"\n{title}", title_justify="left")
-    for line in lines:
-        table.add_row(*(str(line[name]) for name in names))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main()
+    print_parts((a_million_rows, equal_models, worse_models, better_models, clustered_rows))

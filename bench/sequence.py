@@ -12,20 +12,18 @@ worse by the margin. The same holdouts are also judged by a gate that spends
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import numpy as np
+from printed import Line, print_lines
 
 from baton.core.policy import GateSpec
 from baton.registry.arguments import Arguments
 from baton.registry.gate import decide
 from baton.testing.rivals import Rivals, rivals
 
-Line = dict[str, Any]
 SEQUENCES = int(os.environ.get("SEQUENCES", "400"))
 NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
 RETRAININGS, ALPHA, MARGIN = 30, 0.05, 0.005
@@ -90,26 +88,5 @@ def measured() -> Iterator[Line]:
         }
 
 
-def main() -> None:
-    """Print the chances."""
-    lines = list(measured())
-    if os.environ.get("JSON"):
-        print(*(json.dumps(line) for line in lines), sep="\n")
-    else:
-        show(lines)
-
-
-def show(lines: list[Line]) -> None:
-    """Print the figures as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [name for name in lines[0] if name != "bench"]
-    table = Table(*(name.replace("_", " ") for name in names), title="At least one false promotion in a sequence")
-    for line in lines:
-        table.add_row(*(str(line[name]) for name in names))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main()
+    print_lines(measured(), title="At least one false promotion in a sequence")

@@ -12,13 +12,12 @@ powered, as the gate itself says: the others are only reported.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
 
 import numpy as np
+from printed import Line, print_lines
 
 from baton.core.policy import GateSpec, SliceSpec
 from baton.core.verdict import Check, Outcome
@@ -27,7 +26,6 @@ from baton.registry.bout import bout_of
 from baton.registry.slices import slice_checks
 from baton.testing.rivals import rivals
 
-Line = dict[str, Any]
 REPEATS = int(os.environ.get("REPEATS", "500"))
 NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
 SLICES, DROP = 20, 0.05
@@ -97,28 +95,5 @@ def measured() -> Iterator[Line]:
         }
 
 
-def main() -> None:
-    """Print the rates."""
-    lines = []
-    for line in measured():
-        lines.append(line)
-        if os.environ.get("JSON"):
-            print(json.dumps(line), flush=True)
-    if not os.environ.get("JSON"):
-        show(lines)
-
-
-def show(lines: list[Line]) -> None:
-    """Print the figures as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [name for name in lines[0] if name != "bench"]
-    table = Table(*(name.replace("_", " ") for name in names), title="A five-point drop in a 5 % slice")
-    for line in lines:
-        table.add_row(*("" if line[name] is None else str(line[name]) for name in names))
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main()
+    print_lines(measured(), title="A five-point drop in a 5 % slice")

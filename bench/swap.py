@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from served_model import free_port
 
 from baton.core.bundle import Bundle, Field
 from baton.core.profile import profile
@@ -301,14 +301,6 @@ def _handles(state: Path) -> tuple[int, int]:
     return len(list((own / "task").iterdir())), len(list((own / "fd").iterdir()))
 
 
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def sealed(state: Path) -> tuple[list[dict[str, Any]], list[Model]]:
     """Seal two models of different sizes that take the same six numbers; give requests with both answers."""
     from lightgbm import LGBMClassifier
@@ -337,8 +329,7 @@ def sealed(state: Path) -> tuple[list[dict[str, Any]], list[Model]]:
             facts={},
         )
         models.append(Model(bundle=bundle, version=str(number), scores=scores[:200].tolist()))
-    requests: list[dict[str, Any]] = frame.iloc[:200].to_dict("records")  # type: ignore[assignment]
-    return requests, models
+    return [dict(zip(names, row, strict=True)) for row in frame[names].head(200).to_numpy().tolist()], models
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,7 @@ KEY_FILE = "keys.json"
 MOST_PORT = 65535
 # Symmetric ones are left out: who may check such a token may also write one.
 ALGORITHMS = "ES256,RS256,PS256,EdDSA"
+S = TypeVar("S", bound=BaseSettings)
 
 
 class ServingSettings(BaseSettings):
@@ -123,10 +124,19 @@ def settings_from(values: Mapping[str, Any]) -> ServingSettings:
     Raises:
         SpecInvalid: A value is missing or impossible; all are listed.
     """
+    fix = "set these variables, or use `baton serve`"
+    return checked(ServingSettings, values, what="the service cannot start", fix=fix)
+
+
+def checked(kind: type[S], values: Mapping[str, Any], *, what: str, fix: str) -> S:
+    """Read settings of a kind; what is not given is read from the environment.
+
+    Raises:
+        SpecInvalid: A value is missing or impossible; all are listed, by their variables.
+    """
     try:
-        return ServingSettings(**values)
+        return kind(**values)
     except ValidationError as error:
-        problems = [f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
-        raise SpecInvalid(
-            what="the service cannot start", why=listed(problems), fix="set these variables, or use `baton serve`"
-        ) from error
+        prefix = kind.model_config["env_prefix"]
+        problems = [f"{prefix}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+        raise SpecInvalid(what=what, why=listed(problems), fix=fix) from error

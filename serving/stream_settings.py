@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from baton.core.errors import SpecInvalid, listed
+from baton.serving.serving_settings import checked
 
 PREFIX = "BATON_STREAM_"
 NATS = ("nats://", "tls://")
@@ -57,12 +57,5 @@ def stream_settings(values: Mapping[str, Any]) -> StreamSettings:
     Raises:
         SpecInvalid: A value is missing or impossible; all are listed.
     """
-    try:
-        return StreamSettings(**values)
-    except ValidationError as error:
-        problems = [f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
-        raise SpecInvalid(
-            what="the stream cannot start",
-            why=listed(problems),
-            fix="set these variables or the options of baton stream",
-        ) from error
+    fix = "set these variables or the options of baton stream"
+    return checked(StreamSettings, values, what="the stream cannot start", fix=fix)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from baton.core.errors import BatonError, IntegrityBroken
 from baton.core.release import Release
@@ -224,7 +224,7 @@ class Champion:
     def _tell(self, error: Exception | None = None) -> None:
         """Write down what is served, and what was to be and is not."""
         router = self.router
-        refused: dict[str, object] = {}
+        refused: dict[str, Any] = {}
         if error is not None:
             wanted = None
             with suppress(BatonError):
@@ -233,7 +233,7 @@ class Champion:
             if wanted is not None:
                 champion_stands = router is not None and router.champion.bundle.digest == wanted.champion
                 refused["refused_digest"] = wanted.challenger if champion_stands else wanted.champion
-        served: dict[str, object] = {}
+        served: dict[str, Any] = {}
         if router is not None:
             release = router.release
             served = {
@@ -246,9 +246,7 @@ class Champion:
                 "weight": router.weight,
             }
         state = ("degraded" if refused else "serving") if router else "waiting"
-        self._status.write(
-            ServiceStatus(pid=os.getpid(), since=now_utc(), state=state, **served | refused)  # type: ignore[arg-type]
-        )
+        self._status.write(ServiceStatus(pid=os.getpid(), since=now_utc(), state=state, **served | refused))
 
     async def _leave_counts(self) -> None:
         found = self.traffic.content()

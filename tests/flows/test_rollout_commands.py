@@ -34,7 +34,7 @@ def test_a_rollout_by_hand_from_start_to_abort(place: Any, typed: Any) -> None:
 
     said = typed("rollout", "start", "2", "--dry-run")
     assert said.startswith("would roll out version 2 beside 1: canary 1%, canary 5%")
-    assert read_release(place.folder).challenger is None  # type: ignore[union-attr]
+    assert read_release(place.folder).challenger is None
     assert typed("rollout", "start", "2", "--mode", "blue-green").startswith("rolling out version 2 beside 1")
 
     assert "would move on by hand" in typed("rollout", "step", "--by-hand", "--dry-run")
@@ -49,7 +49,7 @@ def test_a_rollout_by_hand_from_start_to_abort(place: Any, typed: Any) -> None:
 
     assert typed("rollout", "abort", "--dry-run") == "would give all traffic to the champion\n"
     assert "version 1 answers alone" in typed("rollout", "abort", "--reason", "complaints")
-    assert read_release(place.folder).challenger is None  # type: ignore[union-attr]
+    assert read_release(place.folder).challenger is None
     assert "aborted" in typed("rollout", "status")
 
 

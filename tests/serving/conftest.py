@@ -2,9 +2,11 @@
 
 import shutil
 import socket
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,9 @@ from baton.core.profile import profile
 from baton.core.release import Release
 from baton.packaging.rows import rows_from_frame
 from baton.packaging.seal import seal
+from baton.serving.app import create_app
 from baton.serving.release_file import write_release
+from baton.serving.serving_settings import ServingSettings
 
 MODEL = "flights"
 FIELDS = (
@@ -108,3 +112,19 @@ def port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def client_of():
+    """A client of the service in this process, on a folder and with settings of one's own."""
+
+    @asynccontextmanager
+    async def client(folder, **settings):
+        app = create_app(lambda: ServingSettings(folder=folder, model="flights", **settings))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as asking,
+        ):
+            yield asking
+
+    return client

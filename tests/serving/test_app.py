@@ -4,9 +4,7 @@ import asyncio
 import json
 import re
 import time
-from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
 from baton.serving.app import create_app
@@ -17,7 +15,7 @@ PREDICT = "/v1/models/flights/predict"
 
 
 @pytest.fixture
-def ask(state):
+def ask(state, client_of):
     """Send requests to a fresh app, in order, and give the responses."""
 
     def ask(*requests, **limits):
@@ -29,16 +27,6 @@ def ask(state):
         return answers[0] if len(answers) == 1 else answers
 
     return ask
-
-
-@asynccontextmanager
-async def client_of(state, **limits):
-    app = create_app(lambda: ServingSettings(folder=state, model="flights", **limits))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
-    ):
-        yield client
 
 
 def test_rows_are_answered_with_scores_and_version(ask, sealed, release):
@@ -200,7 +188,7 @@ def test_the_parts_of_the_time_sum_to_the_whole(ask, sealed, release):
     assert sum(sums.values()) == pytest.approx(whole, rel=0.01)
 
 
-def test_bad_neighbours_change_no_answer(state, sealed, release):
+def test_bad_neighbours_change_no_answer(state, sealed, release, client_of):
     first = release(0)
     good = {"rows": sealed.requests[:1]}
     bad = {"rows": [sealed.requests[0] | {"delay": "x"}]}

@@ -5,11 +5,9 @@ import json
 import logging
 import re
 import sys
-from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from urllib.parse import unquote
 
-import httpx
 import pytest
 
 from baton.serving.api_keys import add_key
@@ -19,16 +17,6 @@ from baton.serving.serving_settings import ServingSettings
 PREDICT = "/v1/models/flights/predict"
 JSON = {"content-type": "application/json"}
 ROW = {"carrier": "AA", "distance": 100, "delay": 3}
-
-
-@asynccontextmanager
-async def client_of(folder, **settings):
-    app = create_app(lambda: ServingSettings(folder=folder, model="flights", **settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
-    ):
-        yield client
 
 
 async def as_written(folder, method, paths):
@@ -52,7 +40,7 @@ async def as_written(folder, method, paths):
 
 
 @pytest.fixture
-def ask(state, release):
+def ask(state, release, client_of):
     """Send requests to a fresh service and give the answers."""
     release(0)
 
@@ -261,7 +249,7 @@ def test_pages_are_for_nobody_s_browser(ask):
     assert [answer.status_code for answer in answers] == [200, 405, 404, 200]
 
 
-def test_what_callers_send_is_in_no_log_metric_or_refusal(state, release, caplog):
+def test_what_callers_send_is_in_no_log_metric_or_refusal(state, release, caplog, client_of):
     """K2: names, addresses, cards and keys as canaries, everywhere that one can put them."""
     release(0)
     canaries = ["Ada-Canary", "canary@example.org", "4111111111111111", "baton_canary", "CANARYKEY"]
@@ -295,7 +283,7 @@ def test_what_callers_send_is_in_no_log_metric_or_refusal(state, release, caplog
     assert [canary for canary in [*canaries, key] if canary in everything] == []
 
 
-def test_ten_thousand_paths_and_keys_make_no_series(state, release):
+def test_ten_thousand_paths_and_keys_make_no_series(state, release, client_of):
     """K3: labels are of a few words, whatever is asked and by whom."""
     release(0)
     add_key(state / "keys.json", name="till", scopes=["predict"], now=datetime.now(timezone.utc))

@@ -2,17 +2,13 @@
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
 
-import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from baton.packaging.rows import Rows
-from baton.serving.app import create_app
 from baton.serving.extraction import ExtractionWatch
-from baton.serving.serving_settings import ServingSettings
 from baton.serving.training_range import OUT_OF_RANGE
 
 PREDICT, INFER = "/v1/models/flights/predict", "/v2/models/flights/infer"
@@ -27,17 +23,7 @@ TENSORS = [
 ]
 
 
-@asynccontextmanager
-async def client_of(folder, **settings):
-    app = create_app(lambda: ServingSettings(folder=folder, model="flights", **settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
-    ):
-        yield client
-
-
-def test_a_number_beyond_the_training_range_is_answered_with_a_warning_and_counted(state, release):
+def test_a_number_beyond_the_training_range_is_answered_with_a_warning_and_counted(state, release, client_of):
     """G8: missing is no number, and so in every range."""
     release(0)
 
@@ -55,7 +41,7 @@ def test_a_number_beyond_the_training_range_is_answered_with_a_warning_and_count
     assert "baton_out_of_range_rows_total 4.0" in metrics.text
 
 
-def test_a_number_beyond_the_training_range_is_refused_where_the_policy_says_so(state, release):
+def test_a_number_beyond_the_training_range_is_refused_where_the_policy_says_so(state, release, client_of):
     """G8: with its field and row."""
     release(0)
 
@@ -77,7 +63,7 @@ def test_a_number_beyond_the_training_range_is_refused_where_the_policy_says_so(
         ]
 
 
-def test_everything_that_the_model_was_trained_on_is_in_its_range(state, release, sealed):
+def test_everything_that_the_model_was_trained_on_is_in_its_range(state, release, sealed, client_of):
     release(0)
 
     async def story():
@@ -87,7 +73,7 @@ def test_everything_that_the_model_was_trained_on_is_in_its_range(state, release
     assert not [each for each in asyncio.run(story()).json()["predictions"] if "warnings" in each]
 
 
-def test_scores_are_told_with_as_many_digits_as_the_settings_say(state, release, sealed):
+def test_scores_are_told_with_as_many_digits_as_the_settings_say(state, release, sealed, client_of):
     """H8: the log keeps them all, in both protocols."""
     release(0)
     tensors = [each | {"shape": [1], "data": each["data"][:1]} for each in TENSORS]
