@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from datetime import date, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ SHORT_MEMORY_DAYS = 7
 SCHEDULED = (7, 11)
 # The prediction log is read back every day of the replay, so it is written at once.
 LOG_SECONDS = 0.05
+EVIDENTLY = "baton.monitoring.evidently_metrics"
 
 
 class Demo:
@@ -74,6 +76,8 @@ class Demo:
             self._first_champion(replay)
             self._refusal(replay)
             stale = self._champion()
+            # The last step's Evidently takes seconds to import, and the days leave a core idle.
+            threading.Thread(target=import_module, args=(EVIDENTLY,), daemon=True).start()
             for month in self._months:
                 self._month(replay, stale, month)
             with self._step("Reports") as step:
@@ -97,6 +101,7 @@ class Demo:
             client = at_the_end.enter_context(PredictionClient(service.url, model=spec.name))
             self.platform.registry.prepare()
             landing_run.read(self.platform)
+            self.platform.data_tests.prepare()
             warm.join()
             step.done(f"{service.url} is up, and waits for a champion")
         return Replay(self.platform, client, scheduled=self._scheduled)

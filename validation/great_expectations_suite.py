@@ -41,6 +41,10 @@ class DataTests:
         self._suites: dict[str, Any] = {}
         self._passing: dict[str, Any] = {}
 
+    def prepare(self) -> None:
+        """Open Great Expectations, which takes seconds, before the first batch has to wait for it."""
+        self._context()
+
     def check(self, table: str, rows: pd.DataFrame, *, batch: str) -> Checked:
         """Test one batch of a table.
 
