@@ -57,7 +57,7 @@ def create_app(configure: Callable[[], ServingSettings]) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
-            async with running(configure()) as engine:
+            async with running(configure(), spans=getattr(app.state, "spans", None)) as engine:
                 app.state.engine = engine
                 app.state.predict = PredictRoute(engine)
                 async with admin_served(app, engine.settings):

@@ -19,6 +19,7 @@ from baton.serving.feedback import Feedback
 from baton.serving.ladder import Ladder, ModelBroken, ModelDown, Rung, StoodIn
 from baton.serving.metrics import Metrics
 from baton.serving.online_features import OnlineFeatures
+from baton.serving.otel_spans import Spans
 from baton.serving.prediction_ids import new_ids
 from baton.serving.prediction_log import Answered, PredictionLog
 from baton.serving.predictor import Predictor
@@ -54,6 +55,8 @@ class Engine:
     shadow: Shadow
     extraction: ExtractionWatch
     online: OnlineFeatures
+    # Of nearly all services there are none.
+    spans: Spans | None = None
     # Set once the service is asked to end: it is not ready any more, and answers what still comes.
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -152,14 +155,17 @@ class Engine:
 
     def sent(self, predictor: Predictor, scored: Scored, *, started: float) -> None:
         """Count an answer that is written, and where the time since its request came in has gone."""
-        total_ms = (time.perf_counter() - started) * 1e3
+        ended = time.perf_counter()
+        cohort = self.cohort(predictor, scored)
         self.metrics.answered(
             scored,
             parse_ms=(scored.arrived - started) * 1e3,
-            total_ms=total_ms,
+            total_ms=(ended - started) * 1e3,
             version=predictor.release.version,
-            cohort=self.cohort(predictor, scored),
+            cohort=cohort,
         )
+        if self.spans is not None:
+            self.spans.parts(scored, predictor, cohort=cohort, started=started, ended=ended)
 
     def answered_by(self, asked: Predictor, scored: Scored) -> Predictor:
         """Give whose the scores are: those of the predictor that was asked, unless another stood in."""
@@ -229,7 +235,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def running(settings: ServingSettings) -> AsyncIterator[Engine]:
+async def running(settings: ServingSettings, *, spans: Spans | None = None) -> AsyncIterator[Engine]:
     """Start all parts, with the champion loaded if there is one; stop them in reverse and flush the log."""
     metrics = Metrics()
     champion = Champion(settings.folder, model=settings.model, max_batch_rows=settings.max_batch_rows, metrics=metrics)
@@ -248,6 +254,7 @@ async def running(settings: ServingSettings) -> AsyncIterator[Engine]:
         shadow=Shadow(settings.folder, traffic=champion.traffic),
         extraction=ExtractionWatch(alarm=metrics.extraction_suspects.inc),
         online=OnlineFeatures(settings, metrics=metrics),
+        spans=spans,
     )
     await engine.edge.open()
     engine.feedback.start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,7 @@ async def _model_ready(request: Request, engine: Engine) -> Response:
 
 
 async def _infer(request: Request, engine: Engine) -> Response:
+    started = time.perf_counter()
     predictor = served(engine, request.path_params["name"], request.path_params.get("version"))
     content = await read_request(request, engine)
     head, raw = _split(content, request.headers.get(HEADER_LENGTH))
@@ -138,7 +140,10 @@ async def _infer(request: Request, engine: Engine) -> Response:
     }
     tensors = _tensors(predictor.bundle, answered)
     headers = {"model-version": release.version, "model-digest": release.champion}
-    return _rendered(members, {name: tensors[name] for name in names}, names, headers)
+    response = _rendered(members, {name: tensors[name] for name in names}, names, headers)
+    for gave, scored in answered.given:
+        engine.sent(gave, scored, started=started)
+    return response
 
 
 def _split(content: bytes, declared: str | None) -> tuple[bytes, bytes]:

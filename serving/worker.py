@@ -28,6 +28,7 @@ from baton.core.errors import BatonError
 from baton.serving.host import BEAT_S
 from baton.serving.http_protocol import edge_protocol
 from baton.serving.json_log import log_as_json
+from baton.serving.otel_spans import spans_from_environment
 from baton.serving.serving_settings import ServingSettings, settings_from_environment
 
 log = logging.getLogger(__name__)
@@ -185,16 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_S)
     sys.meta_path.insert(0, WithoutPandas())
     try:
-        settings = settings_from_environment()
+        settings, spans = settings_from_environment(), spans_from_environment()
     except BatonError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person who has just started it
         return error.exit_code
     from baton.serving.bento_service import PredictionService, app
 
+    app.state.spans = spans
     if asked.beat is not None:
         os.set_blocking(asked.beat, False)
     service: Any = PredictionService
-    hosted = Hosted(service.to_asgi(is_main=False), traced(app))
+    hosted = Hosted(service.to_asgi(is_main=False), spans.around(app, app.routes) if spans else app)
     server = Server(uvicorn_config(hosted, settings), state=app.state, beat=asked.beat, grace_s=asked.grace_seconds)
     try:
         server.run(sockets=[socket.socket(fileno=asked.listening)])
@@ -206,6 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(failure, file=sys.stderr)  # noqa: T201 - as above
         code: int = failure.exit_code
         return code
+    finally:
+        if spans:
+            spans.end()
     return 0
 
 
@@ -225,18 +230,6 @@ def uvicorn_config(app: ASGIApp, settings: ServingSettings) -> uvicorn.Config:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-
-
-def traced(app: ASGIApp) -> ASGIApp:
-    """Give the app with OpenTelemetry spans where BentoML's configuration names an exporter, else as it is."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    if not BentoMLContainer.config.tracing.exporter_type.get():
-        return app
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    spans: ASGIApp = OpenTelemetryMiddleware(app, tracer_provider=BentoMLContainer.tracer_provider.get())
-    return spans
 
 
 if __name__ == "__main__":
