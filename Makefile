@@ -140,3 +140,7 @@ bench-modalities: setup ## Score the same rows over REST, v2, in batch and as a 
 
 bench-fuzz: setup ## Send the service 100,000 generated requests (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/fuzz.py
+
+.PHONY: bench-parity
+bench-parity: setup ## Compare sealed models with the trained ones, row by row (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/parity.py

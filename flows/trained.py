@@ -93,16 +93,17 @@ def refuse_before_fitting(spec: ModelSpec) -> None:
     """Refuse what can be known to fail before hours of fitting: an estimator that cannot be exported, an odd test.
 
     Raises:
-        ParityFailed: The trainer's estimator has no export.
+        ParityFailed: The trainer's encoders or its estimator have no export.
         SpecInvalid: A declared model test cannot be made.
     """
+    from baton.packaging.onnx_encoders import encodable
     from baton.packaging.onnx_models import exportable
     from baton.training.trainer import trainer_of
     from baton.validation.declared import refuse_impossible
 
     refuse_impossible(spec.tests, spec.features.names, spec.features.text, task=spec.task)
-    estimator = trainer_of(spec).build(spec, threads=1).steps[-1][1]
-    why = exportable(estimator, task=spec.task)
+    steps = [step for _, step in trainer_of(spec).build(spec, threads=1).steps]
+    why = encodable(steps[0], set(spec.features.text)) or exportable(steps[-1], task=spec.task)
     if why is not None:
         raise ParityFailed(
             what=f"what trainer {spec.training.trainer} makes cannot be served",

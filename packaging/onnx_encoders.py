@@ -1,34 +1,29 @@
 """The encoders of a scikit-learn pipeline as ONNX nodes.
 
 A block is a matrix of some columns of the row. Text blocks become numbers by
-OrdinalEncoder or OneHotEncoder; number blocks are filled and scaled. Every
+codes, one-hot columns or counted words; number blocks are filled and scaled. Every
 block has one element type: float32 where nothing is computed and trees compare
 as in training, else double, as scikit-learn computes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Container
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton.core.errors import ParityFailed
+from baton.packaging.onnx_blocks import Block
 from baton.packaging.onnx_graph import ML_DOMAIN, Graph
+from baton.packaging.onnx_words import add_weights, add_words, words_refusal
 from baton.packaging.rows import NUMBER, TEXT
 
 # A text that no training set holds: it has a control character.
 UNSEEN = "\x01unseen"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """A tensor of the graph with its kind and its number of columns."""
-
-    tensor: str
-    kind: str
-    width: int
+WORDS = ("CountVectorizer", "TfidfVectorizer")
 
 
 def encode(graph: Graph, transformer: Any, block: Block, *, dtype: type[np.floating[Any]]) -> Block:
@@ -46,16 +41,54 @@ def encode(graph: Graph, transformer: Any, block: Block, *, dtype: type[np.float
         return block
     if name == "FunctionTransformer" and transformer.func is None:
         return block
-    converter = _CONVERTERS.get((name, block.kind))
-    if converter is None:
-        raise _no_converter(name, f"it has none for {block.kind} columns, only {_known()} have")
+    why = _refusal(transformer, block.kind)
+    if why is not None:
+        raise _no_converter(name, why)
+    converter = _CONVERTERS[name, block.kind]
     return converter(graph, transformer, block, dtype)
+
+
+def encodable(encoder: Any, text: Container[str]) -> str | None:
+    """Say why an unfitted `ColumnTransformer` cannot be exported; None where nothing speaks against it.
+
+    Args:
+        encoder: The first step of the trainer's pipeline.
+        text: The columns that are text; all others are numbers.
+    """
+    for _, transformer, columns in getattr(encoder, "transformers", ()):
+        names = [columns] if isinstance(columns, str) else columns
+        if callable(names) or not len(names) or transformer == "drop":
+            continue
+        kind = TEXT if names[0] in text else NUMBER
+        for step in _steps(transformer):
+            why = _refusal(step, kind)
+            if why is not None:
+                return f"{type(step).__name__} cannot be exported: {why}"
+            kind = NUMBER
+    return None
+
+
+def _steps(transformer: Any) -> list[Any]:
+    """List what a transformer does, but for what leaves values as they are."""
+    if isinstance(transformer, str):
+        return []
+    parts = [step for _, step in transformer.steps] if type(transformer).__name__ == "Pipeline" else [transformer]
+    return [step for step in parts if type(step).__name__ != "FunctionTransformer" or step.func is not None]
+
+
+def _refusal(step: Any, kind: str) -> str | None:
+    name = type(step).__name__
+    if (name, kind) not in _CONVERTERS:
+        return f"it has no converter for {kind} columns, only {_known()} have"
+    if name in WORDS:
+        return words_refusal(step)
+    if kind == TEXT and step.handle_unknown == "error":
+        return "handle_unknown='error' would refuse rows in serving"
+    return None
 
 
 def _lookup(graph: Graph, encoder: Any, block: Block, dtype: type[np.floating[Any]]) -> Block:
     """Look each text up in the table of what the encoder gives for it, its last row for every other text."""
-    if encoder.handle_unknown == "error":
-        raise _no_converter(type(encoder).__name__, "handle_unknown='error' would refuse rows in serving")
     parts, width = [], 0
     for at, categories in enumerate(encoder.categories_):
         codes = graph.add(
@@ -130,6 +163,8 @@ def _scaler(graph: Graph, scaler: Any, block: Block, dtype: type[np.floating[Any
 _CONVERTERS = {
     ("OrdinalEncoder", TEXT): _lookup,
     ("OneHotEncoder", TEXT): _lookup,
+    **dict.fromkeys([(name, TEXT) for name in WORDS], add_words),
+    ("TfidfTransformer", NUMBER): add_weights,
     ("SimpleImputer", NUMBER): _imputer,
     ("StandardScaler", NUMBER): _scaler,
 }

@@ -23,9 +23,10 @@ import numpy as np
 from baton.core.bundle import Field
 from baton.core.errors import ParityFailed
 from baton.core.policy import Task
+from baton.packaging.onnx_blocks import Block
 from baton.packaging.onnx_calibration import add_calibration
-from baton.packaging.onnx_encoders import Block, encode
-from baton.packaging.onnx_graph import ML_DOMAIN, Graph
+from baton.packaging.onnx_encoders import encode
+from baton.packaging.onnx_graph import ML_DOMAIN, OPSET, OPSET_OF_WORDS, Graph
 from baton.packaging.onnx_models import Answers, add_model, forest_of
 from baton.packaging.onnx_trees import TWO_CLASSES, Forest
 from baton.packaging.rows import NUMBER, TEXT, names_of
@@ -34,8 +35,8 @@ from baton.packaging.scorer import NUMBERS_INPUT, SCORE_OUTPUT, TEXTS_INPUT
 if TYPE_CHECKING:
     from baton.training.calibration import Calibration
 
-OPSET = 17
-IR_VERSION = 8
+# What came with each operator set.
+IR_VERSIONS = {OPSET: 8, OPSET_OF_WORDS: 9}
 ROWS = "rows"
 # What leaves a number as it is; whatever else computes, does so in doubles.
 AS_IT_IS = frozenset({"passthrough", "FunctionTransformer", "OrdinalEncoder", "OneHotEncoder"})
@@ -46,6 +47,7 @@ class Exported:
     """An ONNX file, and the cuts at which its trees divide the raw number columns."""
 
     onnx: bytes
+    opset: int
     ml_opset: int
     cuts: Mapping[str, tuple[float, ...]]
 
@@ -96,7 +98,10 @@ def export(
     )
     width = _finish(graph, answers, task=task, classes=classes, calibration=calibration)
     return Exported(
-        onnx=_assemble(graph, fields, task=task, width=width), ml_opset=graph.ml_opset, cuts=_cuts(forest, matrix.raw)
+        onnx=_assemble(graph, fields, task=task, width=width),
+        opset=graph.opset,
+        ml_opset=graph.ml_opset,
+        cuts=_cuts(forest, matrix.raw),
     )
 
 
@@ -132,10 +137,12 @@ def _encoded(
     for _, transformer, columns in encoder.transformers_:
         if not len(columns) or (isinstance(transformer, str) and transformer == "drop"):
             continue
-        picked = _pick(graph, sources, list(columns))
+        # A vectorizer takes its one column by name alone.
+        names = [columns] if isinstance(columns, str) else list(columns)
+        picked = _pick(graph, sources, names)
         block = encode(graph, transformer, picked, dtype=dtype)
         parts.append(block.tensor)
-        raw += list(columns) if block.tensor == picked.tensor and block.kind == NUMBER else [None] * block.width
+        raw += names if block.tensor == picked.tensor and block.kind == NUMBER else [None] * block.width
     block = Block(tensor=graph.joined(parts), kind=NUMBER, width=len(raw))
     for step in between:
         block = encode(graph, step, block, dtype=dtype)
@@ -237,9 +244,9 @@ def _assemble(graph: Graph, fields: Sequence[Field], *, task: Task, width: int) 
     output = helper.make_tensor_value_info(SCORE_OUTPUT, element, [ROWS, width])
     model = helper.make_model(
         helper.make_graph(graph.nodes, "baton", inputs, [output], initializer=graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, graph.ml_opset)],
+        opset_imports=[helper.make_opsetid("", graph.opset), helper.make_opsetid(ML_DOMAIN, graph.ml_opset)],
         producer_name="baton",
-        ir_version=IR_VERSION,
+        ir_version=IR_VERSIONS[graph.opset],
     )
     checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))

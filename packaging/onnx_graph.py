@@ -12,6 +12,9 @@ ML_DOMAIN = "ai.onnx.ml"
 ML_OPSET = 3
 # The first with tree ensembles whose sums are doubles.
 ML_OPSET_OF_DOUBLES = 5
+OPSET = 17
+# The first that splits text into words.
+OPSET_OF_WORDS = 20
 
 
 class Graph:
@@ -20,17 +23,26 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.opset = OPSET
         self.ml_opset = ML_OPSET
         self._names = 0
 
     def add(
-        self, kind: str, inputs: Sequence[str], *, output: str | None = None, domain: str = "", **attributes: Any
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        *,
+        output: str | None = None,
+        more_outputs: int = 0,
+        domain: str = "",
+        **attributes: Any,
     ) -> str:
-        """Add a node with one output and give the output's name."""
+        """Add a node and give the name of its output, the first where it has more, which nobody reads."""
         from onnx import helper
 
         name = output or self._fresh(kind)
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], domain=domain, **attributes))
+        unread = [self._fresh(kind) for _ in range(more_outputs)]
+        self.nodes.append(helper.make_node(kind, list(inputs), [name, *unread], domain=domain, **attributes))
         return name
 
     def constant(self, value: NDArray[Any]) -> str:

@@ -150,7 +150,9 @@ def add_model(
 
 
 def _add_forest(graph: Graph, forest: Forest, matrix: str, *, double: bool, precise: bool) -> Answers:
-    precise = (precise or (double and not forest.single)) and not forest.single_sums
+    # Shares of trees often meet a half exactly, where a float32 sum would fall to the other side.
+    shares = forest.link == "identity"
+    precise = (precise or shares or (double and not forest.single)) and not forest.single_sums
     if double and forest.single:
         # What the trainer compares as float32 is rounded where the trainer rounds it: after the encoders.
         matrix, double = graph.cast(matrix, np.float32), False

@@ -14,7 +14,8 @@ from baton.core.errors import EmptyWindow, ParityFailed, TrainingFailed, listed
 from baton.core.policy import Task
 from baton.packaging.agreement import HALF, decisions, gaps
 from baton.packaging.edge_rows import edge_rows
-from baton.packaging.rows import Rows, rows_from_frame
+from baton.packaging.parity_cause import FLIPS, NEIGHBOURS, Cause, cause_of, shown
+from baton.packaging.rows import NUMBER, Rows, names_of, rows_from_frame
 from baton.packaging.scorer import Scorer
 from baton.training.predict import predictions
 
@@ -28,6 +29,8 @@ TOLERANCE = 1e-5
 SINGLES = 64
 # As many rows as a request may carry.
 BATCH = 1_024
+# A flip lies within the tolerance of the cut; more of them than this would be seen in what is decided.
+MOST_FLIPS = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,9 @@ class Parity:
     `difference` is the largest gap of an answer (see `agreement.gaps`: chances
     absolute, numbers relative), `batch_difference` that of a row alone, or in a
     batch of 1,024, against the same row among all. `flips` counts the rows
-    called another class, of two at a chance of a half; at the base rate
-    likewise for two classes. `refused_rows` are edge rows that the trained
+    called another class, of two at a chance of a half, once the trained
+    chance is a float32 as a served one is; at the base rate likewise for two
+    classes. `refused_rows` are edge rows that the trained
     model does not answer.
     """
 
@@ -55,8 +59,9 @@ class Parity:
 
     @property
     def proven(self) -> bool:
-        """Whether every row agrees within the tolerance; no rows prove nothing."""
-        return self.rows > 0 and max(self.difference, self.batch_difference) <= self.tolerance
+        """Whether every row agrees within the tolerance and few flip; no rows prove nothing."""
+        agree = max(self.difference, self.batch_difference) <= self.tolerance
+        return self.rows > 0 and agree and self.flips <= max(1.0, MOST_FLIPS * (self.rows + self.edge_rows))
 
 
 def prove(
@@ -84,7 +89,7 @@ def prove(
     Raises:
         EmptyWindow: The holdout has no rows.
         ParityFailed: A row differs by more than `TOLERANCE`, or depends on its
-            batch; names the worst row and its values.
+            batch; names the worst row, its values and the cause.
     """
     import pandas as pd
 
@@ -114,7 +119,17 @@ def prove(
         tolerance=TOLERANCE,
     )
     if not parity.proven:
-        raise _unproven(parity, together, scores, expected, worst=int(np.argmax(np.fmax(apart, alone))))
+        worst = int(np.argmax(np.fmax(apart, alone)))
+        usual = holdout[apart[: len(holdout)] <= TOLERANCE]
+
+        def agree(row: pd.DataFrame) -> bool:
+            answer = trained_scores(pipeline, row, task=task, calibration=calibration)
+            return bool(gaps(scorer.score(rows_from_frame(row, fields)), answer, task=task)[0] <= TOLERANCE)
+
+        cause = FLIPS if max(apart[worst], alone[worst]) <= TOLERANCE else NEIGHBOURS
+        if apart[worst] > TOLERANCE:
+            cause = cause_of(together.iloc[[worst]], usual, numbers=names_of(fields, NUMBER), agree=agree)
+        raise _unproven(parity, together, scores, expected, worst=worst, cause=cause)
     return parity
 
 
@@ -164,7 +179,8 @@ def _in_other_batches(scorer: Scorer, rows: Rows, scores: NDArray[np.float64], *
 
 
 def _flips(scores: NDArray[np.float64], expected: NDArray[np.float64], *, task: Task, cut: float) -> int:
-    ours, theirs = (decisions(each, task=task, cut=cut) for each in (scores, expected))
+    served = [each.astype(np.float32).astype(np.float64) for each in (scores, expected)]
+    ours, theirs = (decisions(each, task=task, cut=float(np.float32(cut))) for each in served)
     return 0 if ours is None else int(np.count_nonzero(ours != theirs))
 
 
@@ -175,13 +191,14 @@ def _unproven(
     expected: NDArray[np.float64],
     *,
     worst: int,
+    cause: Cause,
 ) -> ParityFailed:
-    values = listed(f"{name}={value!r}" for name, value in rows.iloc[worst].items())
+    values = listed(f"{name}={shown(value)}" for name, value in rows.iloc[worst].items())
     return ParityFailed(
         what=f"the exported model differs by {max(parity.difference, parity.batch_difference):.3g}",
         why=f"row {worst} gives {_written(scores[worst])}, expected {_written(expected[worst])} +- "
-        f"{parity.tolerance:g}, at {values}",
-        fix="mend the converter of the step that reads these columns, or use another trainer",
+        f"{parity.tolerance:g}, since {cause.why}; at {values}",
+        fix=cause.fix,
     )
 
 

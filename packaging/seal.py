@@ -15,7 +15,7 @@ from baton.core.errors import Misuse, listed
 from baton.core.policy import Task
 from baton.core.profile import Profile
 from baton.packaging.manifest import FACTS, GOLDEN, MANIFEST, MODEL, PARITY, PROFILE, SCHEMA, write_manifest
-from baton.packaging.onnx_export import OPSET, export
+from baton.packaging.onnx_export import export
 from baton.packaging.parity import TOLERANCE, prove
 from baton.packaging.reader import open_bundle
 from baton.packaging.rows import NUMBER, rows_from_frame
@@ -86,7 +86,7 @@ def seal(
     schema = {"fields": fields, "task": task, "classes": tuple(classes)}
     contents = {
         MODEL: onnx,
-        SCHEMA: canonical_json({**schema, "opset": OPSET, "ml_opset": exported.ml_opset}),
+        SCHEMA: canonical_json({**schema, "opset": exported.opset, "ml_opset": exported.ml_opset}),
         PROFILE: profile.to_json(),
         PARITY: canonical_json(parity),
         GOLDEN: _golden(onnx, golden, fields),

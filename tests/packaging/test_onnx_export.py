@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baton.core.errors import ParityFailed
-from baton.packaging.onnx_export import OPSET, export
-from baton.packaging.onnx_graph import ML_OPSET
+from baton.packaging.onnx_export import export
+from baton.packaging.onnx_graph import ML_OPSET, OPSET
 from baton.packaging.onnx_trees import largest_float32_not_above
 from baton.packaging.parity import TOLERANCE
 from baton.packaging.rows import rows_from_frame
