@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from baton.core.errors import DependencyDown, SpecInvalid, listed
+from baton.core.errors import DependencyDown
 from baton.core.spec import Expectation, ModelSpec
 from baton.settings import QUIET
+from baton.validation.great_expectations_answers import COMPLETE, answer_all, finding
+from baton.validation.great_expectations_builder import build_suite
 from baton.validation.suite import Checked, Finding, sort_out
 
 if TYPE_CHECKING:
@@ -20,15 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXAMPLES = 5
-DETAIL = 300
 # An expectation about the table as a whole; all others speak of a column and say nothing where there is no row.
 WHOLE_TABLE = "expect_table_"
-COMPLETE = {"result_format": "COMPLETE", "include_unexpected_rows": False, "partial_unexpected_count": EXAMPLES}
 # Asked of every pandas batch, whatever the table.
 SOURCE = "batches"
-# Where an expectation remembers its place in model.yaml.
-PLACE = "place"
 
 
 class DataTests:
@@ -90,17 +86,25 @@ class DataTests:
         if not asked:
             return silent
         try:
-            results = self._batch(rows).validate(suite, result_format=COMPLETE)
+            results, answers = answer_all(suite.expectations, rows, lambda some: self._own_engine(rows, some))
         except Exception as error:
             raise DependencyDown(
                 what=f"the data tests of {table} could not run",
                 why=f"{type(error).__name__}: {error}",
                 fix=f"remove {self._folder} and check again",
             ) from error
-        self._keep(table, results, batch)
-        # Great Expectations may answer in another order than it was asked.
-        answered = {result.expectation_config.meta[PLACE]: result for result in results.results}
-        return [*silent, *(_finding(e, answered[place]) for place, e in enumerate(asked))]
+        self._keep(table, _suite_result(self._name(table), results), batch)
+        found = [finding(e, r, a.places) for e, r, a in zip(asked, results, answers, strict=True)]
+        return [*silent, *found]
+
+    def _own_engine(self, rows: pd.DataFrame, expectations: Sequence[Any]) -> Sequence[Any]:
+        import great_expectations as gx
+
+        # An expectation belongs to one suite, and is known by its id.
+        copies = [each.copy(update={"id": None}) for each in expectations]
+        suite = gx.ExpectationSuite(name="rest", expectations=copies)
+        results: Sequence[Any] = self._batch(rows).validate(suite, result_format=COMPLETE).results
+        return results
 
     def _context(self) -> Any:
         if self._opened is None:
@@ -124,10 +128,10 @@ class DataTests:
         declared = self._spec.source.tables[table].expectations
         if table not in self._suites:
             suites = self._context().suites
-            self._suites[table] = suites.add_or_update(_suite(self._name(table), table, declared))
+            self._suites[table] = suites.add_or_update(build_suite(self._name(table), table, declared))
         if asked is None or len(asked) == len(declared):
             return self._suites[table]
-        return _suite(self._name(table), table, asked)
+        return build_suite(self._name(table), table, asked)
 
     def _keep(self, table: str, results: Any, batch: str) -> None:
         """Store a result for the docs: every failure, and of passing ones the newest, so that the pages stay few."""
@@ -150,79 +154,20 @@ class DataTests:
         self._passing[table] = key
 
 
-def _suite(name: str, table: str, expectations: Iterable[Expectation]) -> Any:
-    import great_expectations as gx
+def _suite_result(name: str, results: Sequence[Any]) -> Any:
+    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.validator.validation_statistics import calc_validation_statistics
 
-    problems: list[str] = []
-    built = [_built(expectation, place, problems) for place, expectation in enumerate(expectations)]
-    if problems:
-        raise SpecInvalid(
-            what=f"the expectations of table {table} cannot be checked",
-            why=listed(problems),
-            fix="see the gallery at greatexpectations.io/expectations",
-        )
-    return gx.ExpectationSuite(name=name, expectations=built)
-
-
-def _built(expectation: Expectation, place: int, problems: list[str]) -> Any:
-    """Build one expectation; what is wrong with it is added to the problems."""
-    from great_expectations.exceptions import ExpectationNotFoundError
-    from great_expectations.expectations import registry
-
-    try:
-        kind = registry.get_expectation_impl(expectation.type)
-    except ExpectationNotFoundError:
-        known = registry.list_registered_expectation_implementations()
-        problems.append(f"unknown expectation {expectation.type!r}{_near(expectation.type, known)}")
-        return None
-    try:
-        return kind(**expectation.arguments, meta={PLACE: place})
-    except (TypeError, ValueError) as error:
-        # Pydantic's error is a ValueError that lists each argument.
-        listing: list[dict[str, Any]] = getattr(error, "errors", list)()
-        reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in listing] or [str(error)]
-        strangers = [name for name in expectation.arguments if name not in kind.__fields__]
-        hints = [f"{name!r}{_near(name, kind.__fields__)}" for name in strangers]
-        problems.append(f"{expectation.type} does not take these arguments ({', '.join(hints or reasons)})")
-        return None
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+    counted = calc_validation_statistics(list(results))._asdict()
+    return ExpectationSuiteValidationResult(
+        success=counted.pop("success"),
+        results=list(results),
+        suite_name=name,
+        statistics=counted,
+        meta={"expectation_suite_name": name},
+    )
 
 
 def _vacuous(expectation: Expectation) -> Finding:
     column = expectation.arguments.get("column")
     return Finding(expectation=expectation.type, column=column, severity=expectation.severity, met=True)
-
-
-def _finding(expectation: Expectation, answer: Any) -> Finding:
-    result, column = answer.result, expectation.arguments.get("column")
-    raised = _raised(answer.exception_info)
-    places = tuple(int(place) for place in result.get("unexpected_index_list") or ())
-    examples = tuple(str(value) for value in (result.get("partial_unexpected_list") or [])[:EXAMPLES])
-    return Finding(
-        expectation=expectation.type,
-        column=column,
-        # What could not be computed was not tested, and what was not tested does not pass.
-        severity="stop" if raised else expectation.severity,
-        met=bool(answer.success),
-        unexpected=int(result.get("unexpected_count") or 0),
-        places=() if answer.success else places,
-        examples=examples,
-        detail=raised or _detail(expectation, result),
-    )
-
-
-def _detail(expectation: Expectation, result: Mapping[str, Any]) -> str:
-    wanted = ", ".join(f"{k} {v}" for k, v in expectation.arguments.items() if k != "column")
-    found = f", found {result['observed_value']}" if "observed_value" in result else ""
-    return f"{expectation.arguments.get('column', 'table')} fails {expectation.type} ({wanted}){found}"[:DETAIL]
-
-
-def _raised(info: Mapping[str, Any] | None) -> str:
-    """Give what was raised while an expectation was computed; it comes flat, or under the name of each metric."""
-    entries = [info or {}, *(entry for entry in (info or {}).values() if isinstance(entry, Mapping))]
-    messages = [str(e.get("exception_message")) for e in entries if e.get("raised_exception")]
-    return " ".join(messages[0].split())[:DETAIL] if messages else ""

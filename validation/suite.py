@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from baton.core.snapshot import DataReport, Failure
 from baton.core.spec import TableSpec
 
@@ -25,7 +28,7 @@ class Finding:
     severity: str
     met: bool
     unexpected: int = 0
-    places: tuple[int, ...] = ()
+    places: NDArray[np.int64] | tuple[int, ...] = ()
     examples: tuple[str, ...] = ()
     detail: str = ""
 
@@ -53,12 +56,16 @@ def sort_out(
     which more than `quarantine_limit` would be set aside, at least one row.
     """
     failures = [_failure(finding) for finding in findings if not finding.met]
-    reasons = _reasons([f for f in findings if not f.met and f.severity == "quarantine"])
-    allowed = max(1, math.floor(spec.quarantine_limit * len(rows)))
-    if len(reasons) > allowed:
-        failures.append(_too_many(len(reasons), len(rows), allowed, spec.quarantine_limit))
-    places = sorted(reasons)
-    bad = rows.iloc[places].assign(**{REASON: ["; ".join(reasons[place]) for place in places]})
+    found = [f for f in findings if not f.met and f.severity == "quarantine"]
+    marked = np.zeros(len(rows), dtype=np.bool_)
+    for each in found:
+        marked[np.asarray(each.places, dtype=np.int64)] = True
+    count, allowed = int(marked.sum()), max(1, math.floor(spec.quarantine_limit * len(rows)))
+    if count > allowed:
+        failures.append(_too_many(count, len(rows), allowed, spec.quarantine_limit))
+    # Of a batch that stops for its bad rows some are shown, since none of them lands.
+    places = np.flatnonzero(marked)[:allowed]
+    bad = rows.iloc[places].assign(**{REASON: _reasons(found, places)})
     report = DataReport(
         table=table,
         batch=batch,
@@ -66,14 +73,13 @@ def sort_out(
         rows=len(rows),
         expectations=len(findings),
         failures=tuple(failures),
-        quarantined=len(bad),
+        quarantined=count,
     )
-    kept = [place for place in range(len(rows)) if place not in reasons] if places else slice(None)
-    return Checked(report=report, good=rows.iloc[kept], bad=bad)
+    return Checked(report=report, good=rows.iloc[~marked] if count else rows, bad=bad)
 
 
 def _failure(finding: Finding) -> Failure:
-    helpless = finding.severity == "quarantine" and not finding.places
+    helpless = finding.severity == "quarantine" and len(finding.places) == 0
     return Failure(
         expectation=finding.expectation,
         column=finding.column,
@@ -84,13 +90,14 @@ def _failure(finding: Finding) -> Failure:
     )
 
 
-def _reasons(findings: Sequence[Finding]) -> dict[int, list[str]]:
+def _reasons(findings: Sequence[Finding], places: NDArray[np.int64]) -> list[str]:
     """Give, for each row to set aside, why."""
-    reasons: dict[int, list[str]] = {}
+    reasons: list[list[str]] = [[] for _ in places]
     for finding in findings:
-        for place in finding.places:
-            reasons.setdefault(place, []).append(finding.detail)
-    return reasons
+        hit = np.isin(places, np.asarray(finding.places, dtype=np.int64))
+        for at in np.flatnonzero(hit):
+            reasons[at].append(finding.detail)
+    return ["; ".join(each) for each in reasons]
 
 
 def _too_many(bad: int, rows: int, allowed: int, limit: float) -> Failure:
