@@ -21,7 +21,8 @@ from baton.serving.metrics import Metrics
 from baton.serving.online_features import OnlineFeatures
 from baton.serving.otel_spans import Spans
 from baton.serving.prediction_ids import new_ids
-from baton.serving.prediction_log import Answered, PredictionLog
+from baton.serving.prediction_log import PredictionLog
+from baton.serving.prediction_table import Answered
 from baton.serving.predictor import Predictor
 from baton.serving.request_body import PredictionRequest
 from baton.serving.router import Router

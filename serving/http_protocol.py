@@ -18,7 +18,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from baton.serving.serving_settings import ServingSettings
 
@@ -182,6 +182,32 @@ class _Lingering:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+def send_whole(send: object, head: bytes, content: bytes) -> bool:
+    """Send a whole 200 in one piece, as uvicorn would, where nothing about it is unusual; says whether it was sent.
+
+    uvicorn looks at each header of each answer for characters that no header may have, which takes a tenth of
+    the time that a small answer takes; the headers of one model are always the same.
+
+    Args:
+        send: What the server has given the app to send with.
+        head: Lines of headers, each with its end, without the content's length.
+        content: The body.
+    """
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.response_started or cycle.disconnected:
+        return False
+    if not cycle.keep_alive or cycle.access_log or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
+        return False
+    always = [part for name, value in cycle.default_headers for part in (name, b": ", value, b"\r\n")]
+    length = b"content-length: %d\r\n\r\n" % len(content)
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join((b"HTTP/1.1 200 OK\r\n", *always, head, length, content)))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
 
 def edge_protocol(settings: ServingSettings) -> type[EdgeProtocol]:

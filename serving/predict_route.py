@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,6 +30,7 @@ from baton.serving.content_reader import read_content
 from baton.serving.edge import Unproven
 from baton.serving.engine import Engine, Share
 from baton.serving.guard import SAFE_HEADERS
+from baton.serving.http_protocol import send_whole
 from baton.serving.ladder import StoodIn
 from baton.serving.predictor import Predictor
 from baton.serving.problem import problem, problem_of
@@ -57,12 +59,21 @@ def model_of(scope: Scope) -> str | None:
     return name if name and "/" not in name else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """What every answer of a predictor begins with, and its headers: as pairs, and as the lines that are sent."""
+
+    start: bytes
+    headers: list[tuple[bytes, bytes]]
+    lines: bytes
+
+
 class PredictRoute:
     """Answers requests for predictions with one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._heads: WeakKeyDictionary[Predictor, tuple[bytes, list[tuple[bytes, bytes]]]] = WeakKeyDictionary()
+        self._heads: WeakKeyDictionary[Predictor, _Head] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, *, model: str) -> None:
         """Score the rows of the body; see `request_body` for what it may hold."""
@@ -142,7 +153,8 @@ class PredictRoute:
         engine = self._engine
         share, ids, scored = found[0]
         predictor = engine.answered_by(share.predictor, scored)
-        start, headers = self._head(predictor)
+        head = self._head(predictor)
+        start = head.start
         if len(found) == 1:
             predictions: list[dict[str, Any]] = answers(predictor.bundle, ids, scored.scores)
             if isinstance(scored, StoodIn):
@@ -154,15 +166,16 @@ class PredictRoute:
         for answer, flags in zip(predictions, request.flags, strict=False):
             answer.update(flags)
         content = start + _encode(predictions) + b"}"
-        length = (b"content-length", str(len(content)).encode())
-        await send({"type": "http.response.start", "status": 200, "headers": [length, *headers, *self._closing()]})
-        await send({"type": "http.response.body", "body": content})
+        closing = self._closing()
+        if closing or not send_whole(send, head.lines, content):
+            length = (b"content-length", str(len(content)).encode())
+            await send({"type": "http.response.start", "status": 200, "headers": [length, *head.headers, *closing]})
+            await send({"type": "http.response.body", "body": content})
         engine.metrics.request(HTTPStatus.OK)
         for share, _, scored in found:
             engine.sent(engine.answered_by(share.predictor, scored), scored, started=started)
 
-    def _head(self, predictor: Predictor) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Give what every answer of a predictor begins with, and its headers."""
+    def _head(self, predictor: Predictor) -> _Head:
         head = self._heads.get(predictor)
         if head is None:
             release = predictor.release
@@ -178,7 +191,9 @@ class PredictRoute:
                 (b"model-digest", release.champion.encode()),
                 *SAFE_HEADERS,
             ]
-            head = self._heads[predictor] = (_encode(named)[:-1] + b',"predictions":', headers)
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            head = _Head(start=_encode(named)[:-1] + b',"predictions":', headers=headers, lines=lines)
+            self._heads[predictor] = head
         return head
 
     def _closing(self) -> list[tuple[bytes, bytes]]:

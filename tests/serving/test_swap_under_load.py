@@ -23,9 +23,12 @@ BENCH = Path(__file__).parents[2] / "bench" / "swap.py"
 def bench():
     specified = importlib.util.spec_from_file_location("bench_swap", BENCH)
     module = importlib.util.module_from_spec(specified)
-    sys.modules["bench_swap"] = module
-    specified.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        # Where a script finds the modules beside it.
+        patch.syspath_prepend(str(BENCH.parent))
+        patch.setitem(sys.modules, "bench_swap", module)
+        specified.loader.exec_module(module)
+        yield module
 
 
 def test_twenty_swaps_lose_and_mix_nothing(bench, tmp_path):
