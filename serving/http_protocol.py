@@ -184,6 +184,19 @@ class _Lingering:
         return getattr(self._transport, name)
 
 
+def received_whole(receive: object) -> bytes | None:
+    """Take a content that is in already, as nearly all are; None where it has to be waited for.
+
+    Args:
+        receive: What the server has given the app to receive with.
+    """
+    cycle = getattr(receive, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.more_body or cycle.disconnected:
+        return None
+    content, cycle.body = bytes(cycle.body), bytearray()
+    return content
+
+
 def send_whole(send: object, head: bytes, content: bytes) -> bool:
     """Send a whole 200 in one piece, as uvicorn would, where nothing about it is unusual; says whether it was sent.
 

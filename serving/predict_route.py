@@ -69,17 +69,18 @@ class _Head:
 
 
 class PredictRoute:
-    """Answers requests for predictions with one engine."""
+    """Answers requests for predictions with one engine, on the event loop that it is made on."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._loop = asyncio.get_running_loop()
         self._heads: WeakKeyDictionary[Predictor, _Head] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, *, model: str) -> None:
         """Score the rows of the body; see `request_body` for what it may hold."""
         started = time.perf_counter()
         engine = self._engine
-        watch = _Watch(receive)
+        watch = _Watch(receive, self._loop)
         try:
             caller = await self._admitted(scope)
             deadline = started + _seconds(scope, engine.settings.timeout_seconds)
@@ -207,18 +208,20 @@ class _Watch:
     Most answers come long before anybody begins to watch.
     """
 
-    __slots__ = ("_receive", "_task", "_work", "left")
+    __slots__ = ("_loop", "_receive", "_task", "_work", "left")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
         self._receive = receive
-        self._work: asyncio.Task[Any] | None = asyncio.current_task()
+        self._loop = loop
+        # Asking for the running loop asks the kernel which process this is, up to Python 3.11.
+        self._work: asyncio.Task[Any] | None = asyncio.current_task(loop)
         self._task: asyncio.Task[None] | None = None
         self.left = False
 
     def begin(self) -> None:
         """Watch from now on."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._wait())
+            self._task = self._loop.create_task(self._wait())
 
     def end(self) -> None:
         """Watch no more."""

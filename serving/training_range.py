@@ -34,7 +34,8 @@ class TrainingRange:
     def outside(self, rows: Rows) -> list[int]:
         """Give the places of the rows with a number beyond its range."""
         numbers = rows.numbers
-        if not ((numbers < self._least) | (numbers > self._most)).any():
+        # Counting is quicker than numpy's `any`, which is a function of Python.
+        if not np.count_nonzero(numbers < self._least) and not np.count_nonzero(numbers > self._most):
             return []
         places: list[int] = np.flatnonzero(self._beyond(rows).any(axis=1)).tolist()
         return places
