@@ -126,7 +126,7 @@ peers: setup
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1; } \
 	  || { echo "wrk cannot be installed here: the benchmark needs it"; exit 1; }
 
-.PHONY: bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
+.PHONY: bench-features bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
 bench-serving: peers ## Compare the service with five others, one core each (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/serving.py
 
@@ -141,6 +141,9 @@ bench-canary: setup ## Simulate rollouts: false promotions, false roll-backs, ti
 
 bench-modalities: setup ## Score the same rows over REST, v2, in batch and as a stream (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/modalities.py
+
+bench-features: peers ## Join 1,000,000 rows with 10,000,000 values, beside polars and Feast's stores (JSON=1)
+	@JSON=$(JSON) $(BIN)/python -W ignore bench/features.py
 
 bench-fuzz: setup ## Send the service 100,000 generated requests (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/fuzz.py

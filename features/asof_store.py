@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.repo_config import FeastConfigBaseModel
 
-from baton.features.asof_join import NOTHING, nanoseconds, newest_known
+from baton.features.asof_history import History, all_known, as_known, newest_known_of_each
+from baton.features.asof_join import Questions, nanoseconds
 
 MOMENT = "event_timestamp"
 
@@ -91,13 +91,14 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         )
 
         def run() -> pa.Table:
-            joined = entity_df.copy(deep=False)
+            joined = pa.Table.from_pandas(entity_df, preserve_index=False)
             for view in feature_views:
                 name = view.projection.name_to_use()
                 wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name]
                 values = _as_known(entity_df, view, wanted)
-                joined[[f"{name}__{c}" if full_feature_names else c for c in wanted]] = values
-            return pa.Table.from_pandas(joined, preserve_index=False)
+                for column in wanted:
+                    joined = joined.append_column(f"{name}__{column}" if full_feature_names else column, values[column])
+            return joined
 
         return AsofJob(run, metadata)
 
@@ -115,10 +116,8 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         """Give the newest value of each entity known from `start_date` to `end_date`, for the online store."""
 
         def run() -> pa.Table:
-            times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            frame = _known_between(data_source, [*join_key_columns, *feature_name_columns], times, start_date, end_date)
-            newest = frame.sort_values(times, kind="stable").drop_duplicates(join_key_columns, keep="last")
-            return pa.Table.from_pandas(newest.dropna(subset=join_key_columns), preserve_index=False)
+            history = _history(data_source, join_key_columns, timestamp_field, created_timestamp_column)
+            return newest_known_of_each(history, feature_name_columns, start=start_date, end=end_date)
 
         return AsofJob(run)
 
@@ -136,54 +135,21 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         """Give every value known from `start_date` to `end_date`."""
 
         def run() -> pa.Table:
-            times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            frame = _known_between(data_source, [*join_key_columns, *feature_name_columns], times, start_date, end_date)
-            return pa.Table.from_pandas(frame, preserve_index=False)
+            history = _history(data_source, join_key_columns, timestamp_field, created_timestamp_column)
+            return all_known(history, feature_name_columns, start=start_date, end=end_date)
 
         return AsofJob(run)
 
 
-def _known_between(
-    source: Any, columns: list[str], times: list[str], start: datetime | None, end: datetime | None
-) -> pd.DataFrame:
-    """Read the values of a source that became known in a stretch of time, both ends included."""
-    frame: pd.DataFrame = pq.read_table(source.path, columns=[*columns, *times]).to_pandas()
-    known = np.max([nanoseconds(frame[time]) for time in times], axis=0)
-    inside = np.ones(len(frame), dtype=np.bool_)
-    if start is not None:
-        inside &= known >= pd.Timestamp(start).value
-    if end is not None:
-        inside &= known <= pd.Timestamp(end).value
-    return frame[inside]
+def _history(source: Any, keys: list[str], event: str, created: str | None) -> History:
+    return History(path=Path(source.path), keys=keys, event=event, created=created or None)
 
 
-def _as_known(rows: pd.DataFrame, view: Any, wanted: list[str]) -> pd.DataFrame:
-    """Look one view up for every row; the result has the rows' own index."""
+def _as_known(rows: pd.DataFrame, view: Any, wanted: list[str]) -> pa.Table:
+    """Look one view up for every row, in the rows' order."""
     source = view.batch_source
     keys = [column.name for column in view.entity_columns]
-    asked = {key: view.projection.join_key_map.get(key, key) for key in keys}
-    created = source.created_timestamp_column or None
-    columns = [*keys, *wanted, source.timestamp_field, *([created] if created else [])]
-    history: pd.DataFrame = pq.read_table(source.path, columns=columns).to_pandas()
-    found = newest_known(
-        rows.rename(columns={theirs: key for key, theirs in asked.items() if theirs != key}),
-        history,
-        on=keys,
-        moment=MOMENT,
-        event=source.timestamp_field,
-        created=created,
-        # Feast says "for ever" with a zero.
-        ttl=view.ttl or None,
-    )
-    values = history[wanted]
-    if (found == NOTHING).any():
-        values = values.convert_dtypes(infer_objects=False, convert_string=False) if _whole(values) else values
-        values = values.reindex(found)
-    else:
-        values = values.take(found)
-    return values.set_axis(rows.index, axis=0)
-
-
-def _whole(values: pd.DataFrame) -> bool:
-    """Whether a column would lose its type to a missing value: whole numbers and truth values."""
-    return any(pd.api.types.is_integer_dtype(t) or pd.api.types.is_bool_dtype(t) for t in values.dtypes)
+    asked = [rows[view.projection.join_key_map.get(key, key)] for key in keys]
+    # Feast says "for ever" with a zero.
+    questions = Questions(asked, nanoseconds(rows[MOMENT]), ttl=view.ttl or None)
+    return as_known(questions, _history(source, keys, source.timestamp_field, source.created_timestamp_column), wanted)
