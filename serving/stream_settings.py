@@ -12,6 +12,7 @@ from baton.serving.serving_settings import checked
 
 PREFIX = "BATON_STREAM_"
 NATS = ("nats://", "tls://")
+KAFKA = ("kafka://",)
 REDIS = ("redis://", "rediss://", "unix://")
 SUBJECT = r"^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$"
 
@@ -21,7 +22,9 @@ class StreamSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    url: str = Field(description="The broker: nats://HOST:PORT (JetStream) or redis://HOST:PORT/DB (Redis Streams).")
+    url: str = Field(
+        description="nats://HOST:PORT (JetStream), redis://HOST:PORT/DB (Streams) or kafka://HOST:PORT,HOST:PORT."
+    )
     source: str = Field(pattern=SUBJECT, description="Subject, or Redis stream, of rows.")
     target: str = Field(pattern=SUBJECT, description="Subject, or Redis stream, of answers.")
     dead: str = Field("", description="Subject of what cannot be answered, with the reason; SOURCE.dead where unset.")
@@ -34,8 +37,8 @@ class StreamSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if not self.url.startswith(NATS + REDIS):
-            raise ValueError("url begins with none of " + ", ".join(NATS + REDIS))
+        if not self.url.startswith(NATS + REDIS + KAFKA):
+            raise ValueError("url begins with none of " + ", ".join(NATS + REDIS + KAFKA))
         if len({self.source, self.target, self.dead_letters}) < 3:  # noqa: PLR2004 - one each
             raise ValueError("source, target and dead are three subjects")
         return self
@@ -47,8 +50,13 @@ class StreamSettings(BaseSettings):
 
     @property
     def is_redis(self) -> bool:
-        """Whether the broker is Redis; else it is NATS."""
+        """Whether the broker is Redis."""
         return self.url.startswith(REDIS)
+
+    @property
+    def is_kafka(self) -> bool:
+        """Whether the broker is Kafka; where it is neither it is NATS."""
+        return self.url.startswith(KAFKA)
 
 
 def stream_settings(values: Mapping[str, Any]) -> StreamSettings:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from baton.serving.engine import running
 from baton.serving.serving_settings import ServingSettings
+from baton.serving.stream_kafka import kafka_stream
 from baton.serving.stream_nats import nats_stream
 from baton.serving.stream_redis import redis_stream
 from baton.serving.stream_scoring import StreamCounts, StreamScoring
@@ -43,7 +44,7 @@ async def consume(
         # Messages that nobody can answer would be handed out in vain.
         while engine.champion.current is None and not stopped.is_set():
             await _wait(stopped, LOOK_SECONDS)
-        stream = redis_stream if settings.is_redis else nats_stream
+        stream = redis_stream if settings.is_redis else kafka_stream if settings.is_kafka else nats_stream
         async with stream(settings, scoring.take):
             ready()
             while not stopped.is_set():

