@@ -24,17 +24,20 @@ from starlette.types import Receive, Scope, Send
 from baton.core.digest import plain
 from baton.core.errors import BatonError, DependencyDown
 from baton.serving.admin_server import admin_served
-from baton.serving.engine import Engine, running
+from baton.serving.engines import Engines, all_running
 from baton.serving.feedback import feedback_routes
 from baton.serving.guard import Guard
 from baton.serving.open_inference import open_inference_routes
-from baton.serving.openapi import openapi
+from baton.serving.openapi import openapi, together
 from baton.serving.predict_route import PredictRoute, model_of
 from baton.serving.problem import on_error, on_http_error, problem, problem_of
 from baton.serving.served_model import served
 from baton.serving.serving_settings import ServingSettings
 
 log = logging.getLogger(__name__)
+
+# No model has this name.
+NOT_SERVED = ""
 
 
 class ServiceApp(Starlette):
@@ -45,8 +48,8 @@ class ServiceApp(Starlette):
         if scope["type"] == "http":
             model = model_of(scope)
             if model is not None:
-                predict: PredictRoute = self.state.predict
-                await predict(scope, receive, send, model=model)
+                routes: dict[str, PredictRoute] = self.state.predict
+                await routes.get(model, routes[NOT_SERVED])(scope, receive, send, model=model)
                 return
         await super().__call__(scope, receive, send)
 
@@ -57,10 +60,12 @@ def create_app(configure: Callable[[], ServingSettings]) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
-            async with running(configure(), spans=getattr(app.state, "spans", None)) as engine:
-                app.state.engine = engine
-                app.state.predict = PredictRoute(engine)
-                async with admin_served(app, engine.settings):
+            async with all_running(configure(), spans=getattr(app.state, "spans", None)) as engines:
+                app.state.engines, app.state.engine = engines, engines.first
+                app.state.predict = {name: PredictRoute(engine) for name, engine in engines.by_name.items()}
+                # Refuses what another name is sent, as every other request is refused.
+                app.state.predict[NOT_SERVED] = PredictRoute(engines.first)
+                async with admin_served(app, engines.first.settings):
                     yield
         except BatonError as error:
             # For the host, which tells a person why it did not start.
@@ -95,9 +100,10 @@ async def predict(_: Request) -> Response:
 
 async def describe(request: Request) -> Response:
     """Say what is served and which fields it takes."""
-    engine: Engine = request.app.state.engine
+    engines: Engines = request.app.state.engines
+    name = request.path_params["name"]
     try:
-        predictor = served(engine, request.path_params["name"])
+        predictor = served(engines.of(name), name)
     except BatonError as error:
         return problem_of(error)
     release = predictor.release
@@ -116,14 +122,22 @@ async def describe(request: Request) -> Response:
 
 async def document(request: Request) -> Response:
     """Describe the interface of what is served; see `baton.serving.openapi`."""
-    engine: Engine = request.app.state.engine
+    engines: Engines = request.app.state.engines
     try:
-        predictor = served(engine, engine.settings.model)
+        ready = engines.ready()
     except BatonError as error:
         return problem_of(error)
-    most = engine.settings.max_request_rows
-    secured, online = engine.edge.needs_key, engine.online.found
-    return JSONResponse(openapi(predictor.bundle, predictor.release, most_rows=most, secured=secured, online=online))
+    documents = [
+        openapi(
+            predictor.bundle,
+            predictor.release,
+            most_rows=engine.settings.max_request_rows,
+            secured=engine.edge.needs_key,
+            online=engine.online.found,
+        )
+        for engine, predictor in ready
+    ]
+    return JSONResponse(together(documents))
 
 
 async def livez(_: Request) -> Response:
@@ -133,11 +147,11 @@ async def livez(_: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Say whether there is a champion to answer with, and time left to."""
-    engine: Engine = request.app.state.engine
-    if engine.leaving.is_set():
+    engines: Engines = request.app.state.engines
+    if engines.first.leaving.is_set():
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service is ending")
     try:
-        served(engine, engine.settings.model)
+        engines.ready()
     except DependencyDown as error:
         return problem_of(error)
     return PlainTextResponse("ready\n")
@@ -145,6 +159,6 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Give the Prometheus metrics."""
-    engine: Engine = request.app.state.engine
-    content, media_type = engine.metrics.render()
+    engines: Engines = request.app.state.engines
+    content, media_type = engines.render()
     return Response(content, media_type=media_type)

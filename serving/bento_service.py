@@ -46,4 +46,4 @@ class PredictionService:
 
     async def __is_ready__(self) -> bool:
         """Whether there is a champion to answer with."""
-        return app.state.engine.champion.current is not None
+        return any(engine.champion.current is not None for engine in app.state.engines.by_name.values())

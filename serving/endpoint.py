@@ -18,6 +18,7 @@ from baton.serving.problem import problem_of
 if TYPE_CHECKING:
     from baton.packaging.rows import Rows
     from baton.serving.engine import Engine
+    from baton.serving.engines import Engines
     from baton.serving.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ def endpoint(work: Callable[[Request, Engine], Awaitable[Response]]) -> Callable
     """Make a route of what answers a request with the engine."""
 
     async def answer(request: Request) -> Response:
-        engine: Engine = request.app.state.engine
+        engines: Engines = request.app.state.engines
+        engine = engines.of(request.path_params.get("name"))
         try:
             response = await work(request, engine)
         except ClientDisconnect:

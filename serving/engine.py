@@ -236,8 +236,16 @@ class Engine:
 
 
 @asynccontextmanager
-async def running(settings: ServingSettings, *, spans: Spans | None = None) -> AsyncIterator[Engine]:
-    """Start all parts, with the champion loaded if there is one; stop them in reverse and flush the log."""
+async def running(
+    settings: ServingSettings, *, spans: Spans | None = None, beside: Engine | None = None
+) -> AsyncIterator[Engine]:
+    """Start all parts, with the champion loaded if there is one; stop them in reverse and flush the log.
+
+    Args:
+        settings: Which model is served, and within what limits.
+        spans: Where requests are told of, if anywhere.
+        beside: The engine of another model in this service, with whose edge, spans and end it goes.
+    """
     metrics = Metrics()
     champion = Champion(settings.folder, model=settings.model, max_batch_rows=settings.max_batch_rows, metrics=metrics)
     batcher = Batcher(max_batch_rows=settings.max_batch_rows, max_wait_ms=settings.max_wait_ms)
@@ -250,14 +258,16 @@ async def running(settings: ServingSettings, *, spans: Spans | None = None) -> A
         log=PredictionLog(
             settings.folder, metrics=metrics, flush_seconds=settings.log_seconds, fields=settings.loggable
         ),
-        edge=Edge(settings, refused=lambda reason: metrics.refusals.labels(reason).inc()),
+        edge=beside.edge if beside else Edge(settings, refused=lambda reason: metrics.refusals.labels(reason).inc()),
         feedback=Feedback(settings.folder),
         shadow=Shadow(settings.folder, traffic=champion.traffic),
         extraction=ExtractionWatch(alarm=metrics.extraction_suspects.inc),
         online=OnlineFeatures(settings, metrics=metrics),
-        spans=spans,
+        spans=beside.spans if beside else spans,
+        leaving=beside.leaving if beside else asyncio.Event(),
     )
-    await engine.edge.open()
+    if beside is None:
+        await engine.edge.open()
     engine.feedback.start()
     engine.log.start()
     engine.batcher.start()
@@ -272,7 +282,8 @@ async def running(settings: ServingSettings, *, spans: Spans | None = None) -> A
         await asyncio.to_thread(engine.shadow.stop)
         await asyncio.to_thread(engine.log.stop)
         await engine.feedback.stop()
-        await engine.edge.close()
+        if beside is None:
+            await engine.edge.close()
         await engine.online.close()
 
 

@@ -34,6 +34,7 @@ from baton.serving.request_schema import Problem, Problems, RequestRefused, kind
 
 if TYPE_CHECKING:
     from baton.serving.engine import Engine
+    from baton.serving.engines import Engines
 
 log = logging.getLogger(__name__)
 
@@ -149,11 +150,19 @@ def expected_of(bundle: Bundle) -> str:
 
 
 async def _take(request: Request, engine: Engine) -> Response:
+    engines: Engines = request.app.state.engines
     items = _items(read_body(await read_request(request, engine)), most=engine.settings.max_request_rows)
     caller = caller_of(request)
     engine.edge.charge(caller, len(items))
     now = datetime.now(timezone.utc)
-    results = await asyncio.to_thread(engine.feedback.take, items, caller=caller.id, now=now)
+    results = [(Outcome.UNKNOWN, UNKNOWN)] * len(items)
+    # Whose predictions they are, their ids do not say: each model looks for those that no other has.
+    for each in engines.by_name.values():
+        left = [at for at, (outcome, _) in enumerate(results) if outcome is Outcome.UNKNOWN]
+        taken = [items[at] for at in left]
+        found = await asyncio.to_thread(each.feedback.take, taken, caller=caller.id, now=now) if left else []
+        for at, result in zip(left, found, strict=True):
+            results[at] = result
     told = [
         {"id": identity, "outcome": outcome.value, **({"detail": detail} if detail else {})}
         for (identity, _), (outcome, detail) in zip(items, results, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ PARTS = {
     "serialisation": "handing back and writing the answer",
     "total": "all of it",
 }
+# Counted by the edge, which all models of a service have in common.
+EDGE_FAMILY = "baton_refusals"
 # Versions and cohorts that are told apart; of more the oldest are forgotten, so that series stay few.
 MOST_SERVED = 6
 
@@ -33,8 +35,8 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge
 
-        self._registry = CollectorRegistry()
-        own: dict[str, Any] = {"registry": self._registry}
+        self.registry = CollectorRegistry()
+        own: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter("baton_requests", "Prediction requests by status.", ["status"], **own)
         self.rows = Counter("baton_rows", "Rows answered.", **own)
         self.swaps = Counter("baton_swaps", "Champions taken into service.", **own)
@@ -61,7 +63,7 @@ class Metrics:
         )
         self._model = Gauge("baton_model_info", "1 for what is served.", ["model", "version", "digest", "epoch"], **own)
         self._times = _Times()
-        self._registry.register(self._times)
+        self.registry.register(self._times)
         self._statuses: dict[int, Any] = {}
 
     def request(self, status: int) -> None:
@@ -89,9 +91,41 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """Give the text exposition and its media type."""
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+        return _text(self.registry)
 
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+def rendered(metrics: Mapping[str, Metrics]) -> tuple[bytes, str]:
+    """Give the text exposition of one service's models, and its media type.
+
+    Of several models every series has the label `model`, but for what the edge
+    refused before a model was known.
+    """
+    first, *others = metrics.values()
+    return _text(_Several(metrics)) if others else first.render()
+
+
+def _text(registry: Any) -> tuple[bytes, str]:
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Several:
+    """The metrics of several models as one collector."""
+
+    def __init__(self, metrics: Mapping[str, Metrics]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Give each family once, with the series of all models; the client calls this."""
+        families: dict[str, Metric] = {}
+        for name, metrics in self._metrics.items():
+            for family in metrics.registry.collect():
+                whole = families.setdefault(family.name, family)
+                own = {} if family.name == EDGE_FAMILY else {"model": name}
+                samples = [sample._replace(labels={**own, **sample.labels}) for sample in family.samples]
+                whole.samples = samples if whole is family else [*whole.samples, *samples]
+        yield from families.values()
 
 
 class _Times:

@@ -36,6 +36,7 @@ from baton.serving.training_range import OUT_OF_RANGE
 
 if TYPE_CHECKING:
     from baton.serving.engine import Engine
+    from baton.serving.engines import Engines
 
 HEADER_LENGTH = "inference-header-content-length"
 PLATFORM = "onnx_onnxruntime"
@@ -89,8 +90,9 @@ async def _live(_: Request, __: Engine) -> Response:
     return JSONResponse({"live": True})
 
 
-async def _ready(_: Request, engine: Engine) -> Response:
-    served(engine, engine.settings.model)
+async def _ready(request: Request, _: Engine) -> Response:
+    engines: Engines = request.app.state.engines
+    engines.ready()
     return JSONResponse({"ready": True})
 
 

@@ -77,6 +77,19 @@ def openapi(
     }
 
 
+def together(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Give the document of one service whose models have these: the first's, and of the others what it has not."""
+    whole, *others = documents
+    for other in others:
+        name = other["info"]["title"]
+        for path, operations in other["paths"].items():
+            if path not in whole["paths"]:
+                for operation in operations.values():
+                    operation["operationId"] += f"Of{name}"
+                whole["paths"][path] = operations
+    return whole
+
+
 def _predictions(bundle: Bundle, release: Release, most_rows: int, online: OnlineMap | None) -> Part:
     predict = _operation(
         "predict",

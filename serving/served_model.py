@@ -25,7 +25,7 @@ def served(engine: Engine, name: str, version: str | None = None) -> Predictor:
     """
     if name != engine.settings.model:
         raise SourceMissing(
-            what="there is no such model", why=f"this service serves {engine.settings.model!r} alone", fix="name it"
+            what="there is no such model", why=f"this service serves {', '.join(engine.settings.names)}", fix="name it"
         )
     predictor = engine.champion.current
     if predictor is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from baton.core.errors import SpecInvalid, listed
 
@@ -18,6 +20,13 @@ KEY_FILE = "keys.json"
 MOST_PORT = 65535
 # Symmetric ones are left out: who may check such a token may also write one.
 ALGORITHMS = "ES256,RS256,PS256,EdDSA"
+# What each model of a service has for itself; the rest is the service's.
+OWN = frozenset({
+    "folder", "max_batch_rows", "max_request_rows", "max_wait_ms", "timeout_seconds", "poll_seconds", "log_seconds",
+    "degrade_to", "log_fields", "out_of_range", "online_url", "online_ms", "online_fallback", "online_unknown",
+    "score_decimals",
+})  # fmt: skip
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -28,6 +37,10 @@ class ServingSettings(BaseSettings):
 
     folder: Path = Field(description="The model's state folder: release.json, bundles/ and predictions/.")
     model: str = Field(description="The model's name.")
+    beside: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Other models of this service: a JSON object of their names, each with its folder and limits.",
+    )
     host: str = Field(LOOPBACK, description="Address that the service listens on.")
     max_batch_rows: int = Field(512, ge=1, description="Most rows that are scored together.")
     max_request_rows: int = Field(1_024, ge=1, description="Most rows of one request.")
@@ -84,6 +97,27 @@ class ServingSettings(BaseSettings):
     quota_url: str | None = Field(None, description="Redis that services share their quotas in; each its own if unset.")
     quota_share: float = Field(0.5, gt=0, le=1, description="Share of the quotas that one service gives without Redis.")
 
+    @field_validator("beside", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        """Read what was handed on as a variable's text."""
+        return json.loads(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        folders = [str(each.get("folder", "")) for each in self.beside.values()]
+        if self.model in self.beside or len({str(self.folder), *folders}) <= len(folders):
+            raise ValueError("each model of a service has a name and a folder of its own")
+        for name, given in self.beside.items():
+            if not NAME.fullmatch(name) or "folder" not in given or not given.keys() <= OWN:
+                raise ValueError(f"{name!r} needs a name of a model, a folder, and of the limits only its own")
+        try:
+            # Their limits are checked with the service's.
+            _ = self.others
+        except ValidationError as error:
+            raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+        return self
+
     @model_validator(mode="after")
     def _pairs(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -91,6 +125,18 @@ class ServingSettings(BaseSettings):
         if self.jwt_keys and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("jwt_keys needs jwt_issuer and jwt_audience")
         return self
+
+    @property
+    def others(self) -> tuple[ServingSettings, ...]:
+        """The settings of the other models: the service's, and each model's own limits, or the usual ones."""
+        common = self.model_dump(exclude={*OWN, "beside", "model"})
+        usual = {name: field.default for name, field in type(self).model_fields.items() if name in OWN}
+        return tuple(_Other(**common | usual | given, model=name) for name, given in self.beside.items())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models of the service."""
+        return (self.model, *self.beside)
 
     @property
     def key_file(self) -> Path:
@@ -111,6 +157,23 @@ class ServingSettings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+class _Other(ServingSettings):
+    """Another model's settings: the environment is the first one's."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given, and nothing else."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
 
 
 def settings_from_environment() -> ServingSettings:

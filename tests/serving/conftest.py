@@ -20,7 +20,7 @@ from baton.serving.app import create_app
 from baton.serving.release_file import write_release
 from baton.serving.serving_settings import ServingSettings
 
-MODEL = "flights"
+MODEL, OTHER = "flights", "fares"
 FIELDS = (
     Field(name="carrier", kind="text"),
     Field(name="distance", kind="number"),
@@ -52,26 +52,27 @@ def _fitted(trees):
     return Pipeline([("encode", encode), ("model", model)]).fit(*_rows(2_000, seed=1))
 
 
+def _sealed(folder, model, pipeline, number, holdout):
+    return seal(
+        folder,
+        model=model,
+        pipeline=pipeline,
+        model_digest=f"{number}" * 64,
+        fields=FIELDS,
+        profile=profile(holdout, pipeline.predict_proba(holdout)[:, 1], text=["carrier"]),
+        holdout=holdout,
+        golden=holdout.iloc[:16],
+        facts={"number": number},
+    )
+
+
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory):
     """A state folder with two bundles, and rows with each bundle's answers."""
     folder = tmp_path_factory.mktemp("sealed")
     holdout = _rows(200, seed=2)[0]
     pipelines = [_fitted(20), _fitted(40)]
-    bundles = [
-        seal(
-            folder,
-            model=MODEL,
-            pipeline=pipeline,
-            model_digest=f"{at}" * 64,
-            fields=FIELDS,
-            profile=profile(holdout, pipeline.predict_proba(holdout)[:, 1], text=["carrier"]),
-            holdout=holdout,
-            golden=holdout.iloc[:16],
-            facts={"number": at},
-        )
-        for at, pipeline in enumerate(pipelines)
-    ]
+    bundles = [_sealed(folder, MODEL, pipeline, at, holdout) for at, pipeline in enumerate(pipelines)]
     requests = [
         {name: None if value == "" or pd.isna(value) else value for name, value in row.items()}
         for row in holdout.to_dict("records")
@@ -105,6 +106,24 @@ def release(sealed, state):
         return made
 
     return write
+
+
+@pytest.fixture(scope="session")
+def other_sealed(sealed, tmp_path_factory):
+    """A state folder of another model, of the same rows, with a bundle and its answers."""
+    folder = tmp_path_factory.mktemp("other") / OTHER
+    pipeline = _fitted(60)
+    holdout = _rows(200, seed=2)[0]
+    bundle = _sealed(folder, OTHER, pipeline, 7, holdout)
+    write_release(folder, Release(model=OTHER, epoch=1, version="70", champion=bundle.digest))
+    return SimpleNamespace(folder=folder, bundle=bundle, scores=pipeline.predict_proba(holdout)[:, 1])
+
+
+@pytest.fixture
+def other(other_sealed, tmp_path):
+    """The other model's state folder, for one test."""
+    shutil.copytree(other_sealed.folder, tmp_path / OTHER)
+    return SimpleNamespace(folder=tmp_path / OTHER, bundle=other_sealed.bundle, scores=other_sealed.scores)
 
 
 @pytest.fixture

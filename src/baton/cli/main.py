@@ -105,16 +105,18 @@ def watch(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_jso
 
 @app.command()
 def serve(
-    project: Project = HERE,
+    project: Annotated[
+        list[Path] | None, typer.Option("--project", "-p", help="Folder with model.yaml; several serve several.")
+    ] = None,
     home: Home = None,
     port: Annotated[
         int | None, typer.Option("--port", help="Port; the project file's where left out.", min=1, max=MOST_PORT)
     ] = None,
 ) -> None:
-    """Serve the champion on loopback until interrupted, swapping when the champion changes."""
+    """Serve the champion on loopback until interrupted, swapping when it changes; several projects, each its own."""
     from baton.cli import service_commands
 
-    service_commands.serve(project, home=home, port=port)
+    service_commands.serve(project or [HERE], home=home, port=port)
 
 
 @app.command()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from baton.cli import output
 from baton.compose import platform
+from baton.core.errors import Misuse
 from baton.flows.programs import Program
 from baton.settings import Settings
 
@@ -17,13 +20,20 @@ LOOK_SECONDS = 0.5
 MLFLOW_FOR_MODELS = "workflowType=machine_learning"
 
 
-def serve(project: Path, *, home: Path | None, port: int | None) -> None:
-    """Serve the champion until interrupted."""
+def serve(projects: Sequence[Path], *, home: Path | None, port: int | None) -> None:
+    """Serve the champions of projects from one process until interrupted; the first one's limits hold for it."""
     from baton.serving.process import start
 
-    baton = platform(project, home=home)
-    serving = baton.spec.serving
-    service = start(baton.folder, model=baton.spec.name, port=port or serving.port, limits=serving.limits)
+    batons = [platform(project, home=home) for project in projects]
+    first, *others = batons
+    serving = first.spec.serving
+    beside = {each.spec.name: {"folder": str(each.folder.absolute()), **each.spec.serving.limits} for each in others}
+    if len({each.spec.name for each in batons}) < len(batons):
+        raise Misuse(
+            what="a model is served once", why="two of the projects have one name", fix="name each project once"
+        )
+    limits = {**serving.limits, **({"beside": json.dumps(beside)} if beside else {})}
+    service = start(first.folder, model=first.spec.name, port=port or serving.port, limits=limits)
     ended = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -31,8 +41,9 @@ def serve(project: Path, *, home: Path | None, port: int | None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    released = "ready" if baton.release_file.exists() else "waiting for a first champion; run baton train"
-    output.line(f"{service.url}/v1/models/{baton.spec.name} is up, {released}; Ctrl-C stops it")
+    for baton in batons:
+        released = "ready" if baton.release_file.exists() else "waiting for a first champion; run baton train"
+        output.line(f"{service.url}/v1/models/{baton.spec.name} is up, {released}; Ctrl-C stops it")
     while service.running and not ended.wait(LOOK_SECONDS):
         pass
     service.stop()
