@@ -3,6 +3,7 @@
     python bench/serving.py              # a table; JSON=1 for one JSON object of Baton's own figures
     SECONDS=3 PEERS=fastapi,bentoml python bench/serving.py   # shorter, and of fewer peers
     REQUESTS=1000000 python bench/serving.py                  # the memory's bound over more requests
+    TREES=2500 python bench/serving.py                        # a model ten times as large
 
 The same ONNX graph and the same rows. Baton has its checks, batching, metrics
 and prediction log on, and a key is asked for; the peers check rows with
@@ -43,6 +44,7 @@ from baton.serving.serving_settings import KEY_FILE
 
 SECONDS = int(os.environ.get("SECONDS", "10"))
 REQUESTS = int(os.environ.get("REQUESTS", "200000"))
+TREES = int(os.environ.get("TREES", "250"))
 CALLERS = 32
 MANY = 64
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -58,11 +60,13 @@ def main() -> None:
         raise SourceMissing(what="the benchmark cannot run", why="wrk is not on PATH", fix="apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / MODEL
-        bundle = sealed(state)
-        one, many = (json.dumps({"rows": example_rows(bundle, count)}) for count in (1, MANY))
+        bundle = sealed(state, trees=TREES)
+        rows = example_rows(bundle, MANY)
+        one, many = json.dumps({"rows": rows[:1]}), json.dumps({"rows": rows})
+        columns = json.dumps({"columns": {name: [row[name] for row in rows] for name in rows[0]}})
         alone = _rows_alone(bundle)
-        peers = {name: _peer(name, bundle, one) for name in _asked()}
-        figures = _baton(state, one, many) | {"onnxruntime_rows_per_second": round(alone)}
+        peers = {name: _peer(name, bundle, one, many) for name in _asked()}
+        figures = _baton(state, one, many, columns) | {"onnxruntime_rows_per_second": round(alone)}
     figures["share_of_onnxruntime"] = round(figures["many_rows_per_second"] / alone, 3)
     for name, measured in peers.items():
         figures[f"ratio_to_{name}"] = round(figures["requests_per_second"] / measured["rps"], 2)
@@ -92,7 +96,7 @@ def _tell(name: str, rps: float, p50: float, p99: float, longest: float) -> None
     )
 
 
-def _baton(state: Path, one: str, many: str) -> dict[str, Any]:
+def _baton(state: Path, one: str, many: str, columns: str) -> dict[str, Any]:
     key = _key(state)
     began = time.monotonic()
     with _on_core(SERVER_CORE):
@@ -105,6 +109,7 @@ def _baton(state: Path, one: str, many: str) -> dict[str, Any]:
         crowd = closed_loop(service.url + path, one, seconds=SECONDS, key=key)
         single = closed_loop(service.url + path, one, seconds=max(2, SECONDS // 3), key=key, callers=1)
         big = closed_loop(service.url + path, many, seconds=max(3, SECONDS // 2), key=key, callers=8)
+        wide = closed_loop(service.url + path, columns, seconds=max(3, SECONDS // 2), key=key, callers=8)
         resident += _grown(service.url, path, one, key, state, rps=crowd["rps"])
     finally:
         code = service.stop()
@@ -114,11 +119,12 @@ def _baton(state: Path, one: str, many: str) -> dict[str, Any]:
         "p99_ms": crowd["p99"],
         "max_stall_ms": crowd["max"],
         "single_p50_ms": single["p50"],
-        "many_rows_per_second": round(big["rps"] * MANY),
+        "many_rows_per_second": round(wide["rps"] * MANY),
+        "many_as_objects_rows_per_second": round(big["rps"] * MANY),
         "memory_growth_mb": round(resident[-1] - resident[1], 1),
         "memory_mb": round(max(resident), 1),
         "start_seconds": round(start_s, 2),
-        "lost": crowd["lost"] + single["lost"] + big["lost"] + (code != 0),
+        "lost": crowd["lost"] + single["lost"] + big["lost"] + wide["lost"] + (code != 0),
     }
 
 
@@ -131,7 +137,7 @@ def _grown(url: str, path: str, body: str, key: str, state: Path, *, rps: float)
         yield _resident(state)
 
 
-def _peer(name: str, bundle: Bundle, one: str) -> dict[str, float]:
+def _peer(name: str, bundle: Bundle, one: str, many: str) -> dict[str, float]:
     with _served(name, bundle) as url:
         path = "/inference" if name == "mosec" else "/predict"
         # Singles first: a batcher that adapts has to have seen something.
@@ -140,7 +146,8 @@ def _peer(name: str, bundle: Bundle, one: str) -> dict[str, float]:
         closed_loop(url + path, one, seconds=3)
         crowd = closed_loop(url + path, one, seconds=SECONDS)
         single = closed_loop(url + path, one, seconds=max(2, SECONDS // 3), callers=1)
-    return {**crowd, "single_p50": single["p50"]}
+        big = closed_loop(url + path, many, seconds=max(3, SECONDS // 2), callers=8)
+    return {**crowd, "single_p50": single["p50"], "many_as_objects_rows_per_second": round(big["rps"] * MANY)}
 
 
 @contextmanager

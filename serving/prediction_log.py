@@ -36,7 +36,7 @@ PREDICTIONS = "predictions"
 GATHER_REQUESTS, GATHER_ROWS = 256, 4_096
 FLUSH_ROWS = 20_000
 # A row that waits for the disk takes up to a kilobyte.
-MOST_ROWS = 60_000
+MOST_ROWS = 40_000
 # From this share of the queue on, fewer and fewer requests are kept, so that what is kept is of all times alike.
 THINNED_FROM = 0.5
 # Share of a core that writing may take, and how many seconds of it can be saved up.
