@@ -65,13 +65,13 @@ class Landing:
             ) from error
 
     def pending(self, tables: Mapping[str, pd.DataFrame], *, as_of: datetime) -> dict[str, Batch]:
-        """Give each table's rows that became known since its watermark and before `as_of`.
+        """Give each of the reader's tables its rows that became known since its watermark and before `as_of`.
 
         A table with nothing new still gets a batch, so that its watermark
         moves; one that has landed beyond `as_of` gets none.
         """
         as_of, batches = as_of.astimezone(timezone.utc), {}
-        for name in self._spec.source.tables:
+        for name in self._spec.source.by_reader:
             since, known = self.landed_through(name), tables[name][self._known(name)]
             if since is None or since < as_of:
                 new = known < as_of if since is None else (known >= since) & (known < as_of)

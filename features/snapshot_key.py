@@ -29,8 +29,8 @@ def snapshot_key(spec: ModelSpec, landing: Landing, *, as_of: datetime, start: d
 
 def project_code(spec: ModelSpec) -> str:
     """Give the SHA-256 of the project's code as it is now: reader, definitions and every module beside them."""
-    named = {spec.folder / spec.source.reader.split(":")[0], spec.folder / spec.features.definitions}
-    files = sorted({*named, *spec.folder.glob("*.py")})
+    named = [*([spec.source.reader.split(":")[0]] if spec.source.reader else []), spec.features.definitions]
+    files = sorted({*(spec.folder / name for name in named), *spec.folder.glob("*.py")})
     return digest_of({str(f.relative_to(spec.folder)): digest_of_file(f) for f in files if f.is_file()})
 
 

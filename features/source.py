@@ -29,12 +29,14 @@ class Definitions(Protocol):
 
 
 def read_tables(spec: ModelSpec) -> dict[str, pd.DataFrame]:
-    """Read every declared table of the project's source, with its times in UTC.
+    """Read every table that the project's reader gives, with its times in UTC; none where there is no reader.
 
     Raises:
         SourceMissing: The reader, a table or a column is not there, or a time
             has no zone or is missing; all problems are listed.
     """
+    if spec.source.reader is None:
+        return {}
     file, function = spec.source.reader.split(":")
     reader = _function(
         load_file(spec.folder / file, fix="correct source.reader in model.yaml"),
@@ -48,14 +50,14 @@ def read_tables(spec: ModelSpec) -> dict[str, pd.DataFrame]:
             why=f"it returned {type(found).__name__}, not a mapping of name to data frame",
             fix="return {table: frame}",
         )
-    problems = [p for name, table in spec.source.tables.items() for p in _problems(name, table, found)]
+    problems = [p for name, table in spec.source.by_reader.items() for p in _problems(name, table, found)]
     if problems:
         raise SourceMissing(
             what=f"the tables of {spec.source.reader} do not fit model.yaml",
             why=listed(problems),
             fix="correct the reader or source.tables",
         )
-    return {name: _in_utc(found[name], table) for name, table in spec.source.tables.items()}
+    return {name: _in_utc(found[name], table) for name, table in spec.source.by_reader.items()}
 
 
 def load_definitions(spec: ModelSpec) -> ProjectDefinitions:

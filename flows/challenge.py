@@ -282,19 +282,20 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
     return tags_of_verdict(verdict)
 
 
-def rival(platform: Platform, spec: ModelSpec, head: LedgerEntry, *, holdout_start: datetime) -> Contents:
+def rival(platform: Platform, spec: ModelSpec, head: LedgerEntry, *, holdout_start: datetime | None) -> Contents:
     """Open what the challenger is judged against, verified to the byte.
 
     That is the champion itself where it learnt from nothing within a holdout's
     length of the holdout. Else the two models would be nearly one, so it is the
-    champion's twin, which was trained without the holdout of its own day.
+    champion's twin, which was trained without the holdout of its own day, or
+    without the drawn rows that no twin has ever seen.
     """
     from baton.packaging.reader import open_contents
 
     champion = open_contents(platform.bundles / head.digest)
     known = facts(champion)
     newest = datetime.fromisoformat(known["trained_until"])
-    if newest <= holdout_start - timedelta(days=spec.training.holdout_days):
+    if holdout_start is not None and newest <= holdout_start - timedelta(days=spec.training.holdout_days):
         return champion
     return open_contents(platform.bundles / known["twin"])
 

@@ -37,7 +37,7 @@ def ingest_flow(project: str, as_of: str | None = None, home: str | None = None)
     """Land everything that became known before `as_of`, and say what was set aside.
 
     Returns:
-        Rows landed and quarantined, and the failed expectations by table.
+        Rows landed, quarantined, waiting for their known time and there twice, and the failed expectations by table.
     """
     baton = platform(Path(project), home=Path(home) if home else None)
     moment = (datetime.fromisoformat(as_of) if as_of else datetime.now(timezone.utc)).astimezone(timezone.utc)
@@ -51,6 +51,8 @@ def ingest_flow(project: str, as_of: str | None = None, home: str | None = None)
     return {
         "rows": landed.rows,
         "quarantined": landed.quarantined,
+        "waiting": landed.waiting,
+        "repeated": landed.repeated,
         "failures": [
             {
                 "table": report.table,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from baton.core.errors import DataRefused, listed
 from baton.core.snapshot import DataReport
+from baton.features.arrivals import Arrivals, Arrived, arrivals
+from baton.validation.suite import with_unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one ingestion added."""
+    """What one ingestion added; `waiting` rows of inputs are from the future, `repeated` ones were there twice."""
 
     as_of: datetime
     reports: tuple[DataReport, ...]
+    waiting: int = 0
+    repeated: int = 0
 
     @property
     def rows(self) -> int:
@@ -35,10 +40,21 @@ class Landed:
 
 
 def read(platform: Platform) -> dict[str, pd.DataFrame]:
-    """Read every table of the source."""
+    """Read every table that the source's reader gives."""
     from baton.features.source import read_tables
 
     return read_tables(platform.spec)
+
+
+def foreseen(platform: Platform, *, as_of: datetime) -> list[tuple[str, datetime | None, int]]:
+    """Say of each table from when on and how many rows would land, and land none; one that is ahead is left out."""
+    pending = platform.landing.pending(read(platform), as_of=as_of)
+    found = [(name, batch.since, len(batch.rows)) for name, batch in pending.items()]
+    for table in platform.spec.source.by_input:
+        with arrivals(platform.spec, platform.landing, table, folder=platform.landing_folder, as_of=as_of) as arriving:
+            if arriving is not None:
+                found.append((table, platform.landing.landed_through(table), arriving.rows))
+    return found
 
 
 def land(platform: Platform, tables: dict[str, pd.DataFrame], *, as_of: datetime) -> Landed:
@@ -48,17 +64,14 @@ def land(platform: Platform, tables: dict[str, pd.DataFrame], *, as_of: datetime
         DataRefused: A batch failed a test of severity stop; its table stays as
             it was, and the other tables are landed.
     """
-    reports = []
-    for batch in platform.landing.pending(tables, as_of=as_of).values():
-        if batch.rows.empty:
-            # Nothing to test; the watermark still moves.
-            platform.landing.land(batch, batch.rows)
-            continue
-        checked = platform.data_tests.check(batch.table, batch.rows, batch=_named(batch))
-        reports.append(checked.report)
-        if checked.report.passed:
-            platform.landing.quarantine(batch, checked.bad)
-            platform.landing.land(batch, checked.good)
+    pending = platform.landing.pending(tables, as_of=as_of).values()
+    reports = [report for batch in pending for report in _land(platform, Arrived(batch=batch))]
+    waiting = repeated = 0
+    for table in platform.spec.source.by_input:
+        with arrivals(platform.spec, platform.landing, table, folder=platform.landing_folder, as_of=as_of) as arriving:
+            if arriving is not None:
+                reports += _land_input(platform, arriving)
+                waiting, repeated = waiting + arriving.waiting, repeated + arriving.repeated
     stopped = [report for report in reports if not report.passed]
     if stopped:
         raise DataRefused(
@@ -66,7 +79,39 @@ def land(platform: Platform, tables: dict[str, pd.DataFrame], *, as_of: datetime
             why=listed(_first(report) for report in stopped),
             fix=f"open {platform.data_tests.build_docs()}, mend the source and ingest again",
         )
-    return Landed(as_of=as_of, reports=tuple(reports))
+    return Landed(as_of=as_of, reports=tuple(reports), waiting=waiting, repeated=repeated)
+
+
+def _land_input(platform: Platform, arriving: Arrivals) -> list[DataReport]:
+    """Land an input's batches in order of known time, up to the first that is stopped."""
+    reports: list[DataReport] = []
+    for arrived in arriving.batches():
+        found = _land(platform, arrived, note=arriving.note)
+        reports += found
+        if not all(report.passed for report in found):
+            return reports
+    arriving.finish()
+    return reports
+
+
+def _land(platform: Platform, arrived: Arrived, *, note: Callable[[Batch], None] | None = None) -> list[DataReport]:
+    """Test one batch and land it, unless it is stopped; `note` is told before the watermark moves."""
+    batch = arrived.batch
+    if batch.rows.empty and arrived.bad is None:
+        # Nothing to test; the watermark still moves.
+        platform.landing.land(batch, batch.rows)
+        return []
+    checked = with_unreadable(
+        platform.data_tests.check(batch.table, batch.rows, batch=_named(batch)),
+        arrived.bad,
+        platform.spec.source.tables[batch.table],
+    )
+    if checked.report.passed:
+        platform.landing.quarantine(batch, checked.bad)
+        if note is not None:
+            note(batch)
+        platform.landing.land(batch, checked.good)
+    return [checked.report]
 
 
 def _named(batch: Batch) -> str:

@@ -50,7 +50,7 @@ class Trained:
     twin: Contents
     evaluation: Evaluation
     holdout: pd.DataFrame
-    holdout_start: datetime
+    holdout_start: datetime | None
     scores: NDArray[np.float64]
     baselines: Mapping[str, NDArray[np.float64]]
     rows: int

@@ -45,7 +45,7 @@ class Arguments:
         holdout: Digest of the rows.
         scored_on: Digest of the rows that each of `challenger`, `champion` and
             the baselines was scored on, where it is known; it must be `holdout`.
-        holdout_start: First moment of the rows.
+        holdout_start: First moment of the rows; None where they were drawn, since rows have no time.
         challenger_trained_until: When its newest training label became known.
         champion_trained_until: The same of the champion.
         shared_rows: How many rows of the holdout `challenger` and `champion` have trained on.
@@ -68,7 +68,7 @@ class Arguments:
     epoch: int
     holdout: str
     scored_on: Mapping[str, str] = field(default_factory=dict)
-    holdout_start: datetime
+    holdout_start: datetime | None
     challenger_trained_until: datetime
     champion_trained_until: datetime | None = None
     shared_rows: Mapping[str, int]

@@ -28,6 +28,8 @@ from baton.registry.bout import CONSTANT, Bout, bout_of, check_parties
 from baton.registry.paired import Blocks, Gain, blocks_of, method_of
 from baton.registry.slices import slice_checks
 
+# What a model that was judged on drawn rows has not shown.
+TIMELESS = "nothing is promised of how the model ages, and a leak from the future would not show"
 # A constant ranks nothing, and a model that ranks well may still answer with
 # wrong probabilities: log loss is what shows both.
 BASELINE_METRIC: dict[Metric, Metric] = {"auc": "log_loss", "pr_auc": "log_loss", "macro_f1": "log_loss"}
@@ -103,7 +105,12 @@ def _compared(bout: Bout, arguments: Arguments) -> list[_Finding]:
 
 
 def _pure(arguments: Arguments) -> _Finding:
-    """The holdout begins after the newest label that either model was trained on."""
+    """The holdout begins after the newest label that either model was trained on; drawn rows have no such order."""
+    if arguments.holdout_start is None:
+        detail = f"the holdout is drawn, since rows have no time: {TIMELESS}"
+        return _Finding(
+            check=Check(name="holdout_pure", outcome=Outcome.NOTED, observed=None, required=None, detail=detail)
+        )
     start = arguments.holdout_start.astimezone(timezone.utc)
     until: dict[str, datetime | None] = {"challenger": arguments.challenger_trained_until}
     if arguments.champion is not None:

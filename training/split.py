@@ -8,6 +8,9 @@ production it could not have been trained on, and it is too old to judge. Where
 rows belong to groups, as the visits of one patient, the rows of a group that
 the holdout judges are not trained on either.
 
+Rows without a time of their own are drawn instead: a share of them, the same
+rows for ever, is judged on and never trained on.
+
 A calibration, and a search for parameters, are cut from the training rows in
 the same way: whole blocks, the newest ones.
 """
@@ -31,15 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A snapshot cut in time; both parts are ordered by prediction moment and id.
+    """A snapshot cut in two; both parts are ordered by prediction moment and id.
 
-    `groups` of the holdout were also in the past, and `group_rows` rows of
-    them are therefore not trained on.
+    `holdout_start` is None where rows were drawn, not cut in time. `groups` of
+    the holdout were also in the past, and `group_rows` rows of them are
+    therefore not trained on.
     """
 
     train: pd.DataFrame
     holdout: pd.DataFrame
-    holdout_start: datetime
+    holdout_start: datetime | None
     groups: int = 0
     group_rows: int = 0
 
@@ -53,7 +57,7 @@ class Newest:
 
 
 def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
-    """Cut a snapshot into rows to train on and the newest `holdout_days` to judge on.
+    """Cut a snapshot into rows to train on and the newest `holdout_days`, or a drawn share, to judge on.
 
     Args:
         frame: Snapshot rows with `id`, `moment`, `label` and features, in any
@@ -65,9 +69,12 @@ def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
         EmptyWindow: No row is left to judge on, or fewer than
             `training.minimum_rows` to train on.
     """
-    start = as_of - timedelta(days=spec.training.holdout_days)
+    if spec.training.split == "random":
+        return _drawn(frame, spec, as_of=as_of)
     rows = _in_order(frame)
-    inside = (rows["moment"] >= start) & (rows["moment"] < as_of) & (rows["label_known"] <= as_of)
+    end = _end(rows, spec, as_of=as_of)
+    start = end - timedelta(days=spec.training.holdout_days)
+    inside = (rows["moment"] >= start) & (rows["moment"] < end) & (rows["label_known"] <= as_of)
     usable = rows["label_known"] < start
     if spec.training.window_days is not None:
         usable &= rows["moment"] >= start - timedelta(days=spec.training.window_days)
@@ -75,8 +82,38 @@ def split(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
     shared = _shared(past, holdout, spec.training.group)
     train = past[~shared].reset_index(drop=True) if shared.any() else past
     groups = int(past[spec.training.group][shared].nunique()) if spec.training.group else 0
-    _check_rows(frame, train, holdout, spec, start=start, as_of=as_of, group_rows=int(shared.sum()))
+    _check_rows(frame, train, holdout, spec, start=start, as_of=end, group_rows=int(shared.sum()))
     return Split(train=train, holdout=holdout, holdout_start=start, groups=groups, group_rows=int(shared.sum()))
+
+
+def _end(rows: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> datetime:
+    """Give where the holdout's days end: at `as_of`, or just behind the newest row of a history that has ended."""
+    moments = rows["moment"][rows["label_known"] <= as_of]
+    if spec.training.holdout_ends == "as_of" or moments.empty:
+        return as_of
+    newest: datetime = moments.max().to_pydatetime() + timedelta(microseconds=1)
+    return min(newest, as_of)
+
+
+def _drawn(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> Split:
+    """Draw the holdout by what a row says, so that a row, and every row equal to it, is on its side for ever."""
+    import pandas as pd
+
+    rows = _in_order(frame[frame["label_known"] <= as_of])
+    # A label may be corrected, and an id given anew: neither moves a row.
+    drawn_by = [spec.training.group] if spec.training.group else list(spec.features.names)
+    hashes = pd.util.hash_pandas_object(
+        rows[drawn_by], index=False, hash_key=f"{spec.seed:016d}"[-16:], categorize=False
+    )
+    inside = (hashes.to_numpy() >> np.uint64(11)) / 2.0**53 < spec.training.holdout_share
+    train, holdout = rows[~inside].reset_index(drop=True), rows[inside].reset_index(drop=True)
+    if holdout.empty or len(train) < spec.training.minimum_rows:
+        raise EmptyWindow(
+            what=f"{len(train)} rows to train on and {len(holdout)} to judge on",
+            why=f"training.minimum_rows is {spec.training.minimum_rows}, and {len(rows)} rows have labels",
+            fix="land more rows, or lower training.minimum_rows or training.holdout_share",
+        )
+    return Split(train=train, holdout=holdout, holdout_start=None)
 
 
 def known(frame: pd.DataFrame, spec: ModelSpec, *, as_of: datetime) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REASON = "reason"
+EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,41 @@ def sort_out(
         quarantined=count,
     )
     return Checked(report=report, good=rows.iloc[~marked] if count else rows, bad=bad)
+
+
+def with_unreadable(checked: Checked, bad: pd.DataFrame | None, spec: TableSpec) -> Checked:
+    """Add the rows of a batch that could not be read, each with its `reason`, under the same limit.
+
+    Args:
+        checked: The batch's other rows after their data tests.
+        bad: Rows with a value that is none of its column's kind; none where left out.
+        spec: The table.
+    """
+    import pandas as pd
+
+    if bad is None or bad.empty:
+        return checked
+    report = checked.report
+    rows, aside = report.rows + len(bad), report.quarantined + len(bad)
+    allowed = max(1, math.floor(spec.quarantine_limit * rows))
+    reasons = bad[REASON].to_numpy()[:EXAMPLES]
+    failures = [
+        Failure(
+            expectation="values_can_be_read",
+            column=None,
+            severity="quarantine",
+            unexpected=len(bad),
+            examples=tuple(reasons),
+            detail=f"such as: {reasons[0]}",
+        )
+    ]
+    if aside > allowed:
+        failures.append(_too_many(aside, rows, allowed, spec.quarantine_limit))
+    return replace(
+        checked,
+        report=replace(report, rows=rows, quarantined=aside, failures=(*failures, *report.failures)),
+        bad=pd.concat([checked.bad, bad], ignore_index=True) if len(checked.bad) else bad,
+    )
 
 
 def _failure(finding: Finding) -> Failure:

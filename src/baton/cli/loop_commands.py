@@ -23,12 +23,11 @@ def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) 
     """Land new rows, or say which would be."""
     baton = platform(project, home=home)
     if dry_run:
-        from baton.flows.landing_run import read
+        from baton.flows.landing_run import foreseen
 
-        pending = baton.landing.pending(read(baton), as_of=as_of)
         rows = [
-            [name, f"{b.since:%Y-%m-%d}" if b.since else "the first", f"{b.until:%Y-%m-%d}", f"{len(b.rows):,}"]
-            for name, b in pending.items()
+            [name, f"{since:%Y-%m-%d}" if since else "the first", f"{as_of:%Y-%m-%d}", f"{count:,}"]
+            for name, since, count in foreseen(baton, as_of=as_of)
         ]
         output.table("would land", ["table", "from", "until", "rows"], rows)
         return
@@ -39,6 +38,10 @@ def ingest(project: Path, *, home: Path | None, as_of: datetime, dry_run: bool) 
     with in_process():
         landed = ingest_flow(str(project), as_of=as_of.isoformat(), home=_text(home))
     output.line(f"{landed['rows']:,} rows landed, {landed['quarantined']} set aside")
+    if landed["waiting"]:
+        output.line(f"  {landed['waiting']:,} rows wait: they become known after {as_of:%Y-%m-%d %H:%M}")
+    if landed["repeated"]:
+        output.line(f"  {landed['repeated']:,} rows were the same as another, and landed once")
     for failure in landed["failures"]:
         output.line(
             f"  {failure['table']}: {failure['rows']} rows fail {failure['expectation']} on {failure['column']}"

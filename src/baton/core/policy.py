@@ -62,7 +62,20 @@ class TrainingSpec(Section):
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The trainer's own parameters.")
     window_days: int | None = Field(None, ge=1, description="Newest days to train on; all days where left out.")
+    split: Literal["time", "random"] = Field(
+        "time",
+        description="How the holdout is cut: the newest days, or a seeded share of the rows where they have no time;"
+        " what changes with time is then not judged, and the verdict says so.",
+    )
     holdout_days: int = Field(28, ge=1, description="Newest days kept back for the gate.")
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, description="Share of the rows kept back for the gate under `split: random`, the same rows for ever."
+    )
+    holdout_ends: Literal["as_of", "newest"] = Field(
+        "as_of",
+        description="Where the holdout's days end: at the moment of training, or at the `newest` labelled row, for a"
+        " history that has ended.",
+    )
     minimum_rows: int = Field(1_000, ge=1, description="Fewest labelled rows to train on.")
     group: ColumnName | None = Field(
         None, description="Feature whose rows stay together: a group of the holdout is not trained on."

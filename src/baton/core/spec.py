@@ -6,17 +6,17 @@ gets a new name, and the old one is refused with a message that names the new.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from baton.core.digest import digest_of
 from baton.core.errors import SpecInvalid, listed
+from baton.core.input_spec import InputSpec
 from baton.core.policy import (
     METRICS,
     ColumnName,
@@ -31,6 +31,7 @@ from baton.core.policy import (
     TestSpec,
     TrainingSpec,
 )
+from baton.core.spec_problem import explain
 
 SPEC_FILE = "model.yaml"
 
@@ -51,20 +52,68 @@ class TableSpec(Section):
     """One table of the source."""
 
     key: list[ColumnName] = Field(min_length=1, description="Columns that identify a row.")
+    input: Name | None = Field(None, description="Input that its rows come from; the source's reader where left out.")
+    columns: list[ColumnName] = Field(default_factory=list, description="Columns that it takes of its input; all.")
+    present: list[ColumnName] = Field(
+        default_factory=list, description="Columns of its input without which a row has not come yet, as a label."
+    )
+    times: Literal["columns", "landing"] = Field(
+        "columns", description="`landing`: rows of an input carry no time, and both their times are when they land."
+    )
+    known_after_hours: float = Field(
+        0, ge=0, description="How long after its event time a row of an input is known that has no known time."
+    )
     event_time: ColumnName = Field("event_time", description="When it happened.")
     known_time: ColumnName = Field("known_time", description="When it became known.")
     expectations: list[Expectation] = Field(default_factory=list, description="Data tests of each landed batch.")
     quarantine_limit: Share = Field(0.01, description="Largest share of a batch that may be set aside.")
 
+    def problems_with(self, name: str, taken: InputSpec) -> list[str]:
+        """List what the table asks of its input that is not there."""
+        needed = [*self.key, *self.columns, *self.present, *([self.event_time] if self.times == "columns" else [])]
+        problems = [f"{name} takes {c!r}, which its input does not give" for c in needed if c not in taken.offered]
+        if self.times == "columns":
+            times = {self.event_time, self.known_time} & set(taken.columns)
+            problems += [f"{name}.{c} is no time in its input" for c in sorted(times) if taken.columns[c] != "time"]
+        return problems
+
 
 class SourceSpec(Section):
     """Where rows come from."""
 
-    reader: str = Field(
+    reader: str | None = Field(
+        None,
         pattern=r"^[\w./-]+\.py:[a-z_]\w*$",
-        description="Function `file.py:name` beside this file that gives each table as a data frame.",
+        description="Function `file.py:name` beside this file that gives each table without an input as a data frame.",
     )
+    inputs: dict[Name, InputSpec] = Field(default_factory=dict, description="Files and databases, read without code.")
     tables: dict[Name, TableSpec] = Field(min_length=1, description="Each table with its times, key and data tests.")
+
+    @property
+    def by_reader(self) -> dict[str, TableSpec]:
+        """The tables that the reader gives."""
+        return {name: table for name, table in self.tables.items() if table.input is None}
+
+    @property
+    def by_input(self) -> dict[str, tuple[TableSpec, InputSpec]]:
+        """The tables that come from inputs, each with its own."""
+        return {
+            name: (table, self.inputs[table.input]) for name, table in self.tables.items() if table.input is not None
+        }
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> SourceSpec:
+        problems = [f"{name} has no input, and there is no reader" for name in self.by_reader if self.reader is None]
+        problems += [
+            f"{name}.input {table.input!r} is not among inputs"
+            for name, table in self.tables.items()
+            if table.input is not None and table.input not in self.inputs
+        ]
+        if not problems:
+            problems = [p for name, (table, taken) in self.by_input.items() for p in table.problems_with(name, taken)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class ViewSpec(Section):
@@ -248,30 +297,7 @@ def spec_from(content: Mapping[str, Any], *, origin: str = SPEC_FILE) -> ModelSp
     try:
         return ModelSpec.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
+        problems = [explain(problem, ModelSpec) for problem in error.errors()]
         raise SpecInvalid(
             what=f"{origin} is refused", why=listed(problems), fix="see docs/reference/model-yaml.md"
         ) from error
-
-
-def _explain(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), _siblings(problem["loc"]), n=1, cutoff=0.5)
-        return f"unknown key {place!r}" + (f", did you mean {near[0]!r}?" if near else "")
-    if problem["type"] == "missing":
-        return f"{place!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{place!r}: {message}" if place else message
-
-
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    """List the keys that are known where an unknown one was found."""
-    kind: Any = ModelSpec
-    for part in location[:-1]:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(part)].annotation
-        else:
-            # A list or a mapping: its last argument is what it holds.
-            kind = getattr(kind, "__args__", (kind,))[-1]
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
