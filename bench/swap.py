@@ -20,8 +20,10 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from baton.core.bundle import Bundle, Field
 from baton.core.profile import profile
 from baton.core.release import Release
 from baton.packaging.seal import seal
-from baton.serving.process import members, start
+from baton.serving.process import start
 from baton.serving.release_file import write_release
 from baton.serving.service_status import now_utc, read_statuses
 
@@ -77,6 +79,16 @@ class Model:
     scores: Sequence[float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The process that serves after a swap, and how long the swap took."""
+
+    took_s: float
+    resident_mb: float
+    threads: int
+    descriptors: int
+
+
 def main() -> None:
     """Measure, and print what was found."""
     with tempfile.TemporaryDirectory(prefix="bench-swap-") as folder:
@@ -99,11 +111,15 @@ def measured(state: Path, *, count: int, rate: int, calm_seconds: float) -> dict
     """
     rows, models = sealed(state)
     write_release(state, _release(models[0], epoch=1))
-    service = start(state, model=MODEL, port=free_port(), limits={"poll_seconds": POLL_S})
-    try:
-        return asyncio.run(_story(service.url, state, rows, models, count=count, rate=rate, calm=calm_seconds))
-    finally:
-        service.stop()
+    # Who swaps and looks at memory has a process of its own, and is not what the callers wait for.
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as beside:
+        beside.submit(os.getpid).result()
+        service = start(state, model=MODEL, port=free_port(), limits={"poll_seconds": POLL_S})
+        try:
+            story = _story(service.url, state, rows, models, beside, count=count, rate=rate, calm=calm_seconds)
+            return asyncio.run(story)
+        finally:
+            service.stop()
 
 
 async def _story(
@@ -111,24 +127,24 @@ async def _story(
     state: Path,
     rows: Sequence[dict[str, Any]],
     models: Sequence[Model],
+    beside: Executor,
     *,
     count: int,
     rate: int,
     calm: float,
 ) -> dict[str, Any]:
     port = int(url.rpartition(":")[2])
-    await _until(lambda: _epoch(state) == 1)
+    loop = asyncio.get_running_loop()
+    _until_epoch(state, 1)
     # Callers that warm up count for nothing.
     await _loaded(port, rows, models, rate=rate, during=asyncio.sleep(2.0))
-    before = _resident_mb(state)
+    before = _seen(state)
     quiet = await _loaded(port, rows, models, rate=rate, during=asyncio.sleep(calm))
-    calm_growth = _resident_mb(state) - before
-    sizes: list[float] = []
-    took: list[float] = []
-    handles: list[tuple[int, int]] = []
-    swapping = _swaps(state, models, count, sizes, took, handles)
+    after = _seen(state)
+    swapping = loop.run_in_executor(beside, _swaps, state, models, count)
     busy = await _loaded(port, rows, models, rate=rate, during=swapping)
-    settled = min(SETTLED, count // 2)
+    swaps = await swapping
+    settled, last = swaps[min(SETTLED, count // 2)], swaps[-1]
     return {
         "bench": "swap",
         "swaps": count,
@@ -137,37 +153,29 @@ async def _story(
         "lost": quiet.lost + busy.lost,
         "mixed": quiet.mixed + busy.mixed,
         "without_version": quiet.unnamed + busy.unnamed,
-        "memory_growth_mb": round(sizes[-1] - sizes[settled], 2),
-        "memory_growth_calm_mb": round(calm_growth, 2),
-        "memory_mb": round(sizes[-1], 1),
-        "threads_growth": handles[-1][0] - handles[settled][0],
-        "descriptors_growth": handles[-1][1] - handles[settled][1],
+        "memory_growth_mb": round(last.resident_mb - settled.resident_mb, 2),
+        "memory_growth_calm_mb": round(after.resident_mb - before.resident_mb, 2),
+        "memory_mb": round(last.resident_mb, 1),
+        "threads_growth": last.threads - settled.threads,
+        "descriptors_growth": last.descriptors - settled.descriptors,
         "p99_calm_ms": round(quiet.p99_ms, 2),
         "p99_swapping_ms": round(busy.p99_ms, 2),
         "p99_ratio": round(busy.p99_ms / quiet.p99_ms, 2),
-        "swap_p50_ms": round(float(np.median(took)) * 1e3, 1),
+        "swap_p50_ms": round(float(np.median([each.took_s for each in swaps])) * 1e3, 1),
         "versions": len(busy.versions),
     }
 
 
-async def _swaps(  # noqa: PLR0917 - what it fills comes last
-    state: Path,
-    models: Sequence[Model],
-    count: int,
-    sizes: list[float],
-    took: list[float],
-    handles: list[tuple[int, int]],
-) -> None:
+def _swaps(state: Path, models: Sequence[Model], count: int) -> list[Seen]:
+    """Swap so often, and look at the service after each."""
+    seen = []
     for swap in range(1, count + 1):
-        epoch = swap + 1
         begun = time.perf_counter()
-        release = _release(models[swap % 2], epoch=epoch, previous=models[(swap - 1) % 2])
-        await asyncio.to_thread(write_release, state, release)
-        await _until(lambda epoch=epoch: _epoch(state) == epoch)
-        took.append(time.perf_counter() - begun)
-        sizes.append(_resident_mb(state))
-        handles.append(_handles(state))
-        await asyncio.sleep(PAUSE_S)
+        write_release(state, _release(models[swap % 2], epoch=swap + 1, previous=models[(swap - 1) % 2]))
+        _until_epoch(state, swap + 1)
+        seen.append(_seen(state, took_s=time.perf_counter() - begun))
+        time.sleep(PAUSE_S)
+    return seen
 
 
 async def _loaded(
@@ -259,12 +267,12 @@ def _check(  # noqa: PLR0917 - what was asked, and what came
     load.mixed += not right
 
 
-async def _until(met: Any) -> None:
+def _until_epoch(state: Path, epoch: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not met():
+    while _epoch(state) != epoch:
         if time.monotonic() > deadline:
             raise TimeoutError("the service did not follow the release")
-        await asyncio.sleep(0.01)
+        time.sleep(0.02)
 
 
 def _epoch(state: Path) -> int:
@@ -282,23 +290,17 @@ def _release(model: Model, *, epoch: int, previous: Model | None = None) -> Rele
     )
 
 
-def _resident_mb(state: Path) -> float:
-    """Give the largest resident size of the service's processes: its worker's."""
-    sizes = [0.0]
-    for pid in members(state):
-        try:
-            pages = int((Path("/proc") / str(pid) / "statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-        sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    return max(sizes)
-
-
-def _handles(state: Path) -> tuple[int, int]:
-    """Count the threads and open descriptors of the process that serves."""
+def _seen(state: Path, *, took_s: float = 0.0) -> Seen:
+    """Look at the process that serves."""
     (status,) = read_statuses(state, now_utc())
     own = Path("/proc") / str(status.pid)
-    return len(list((own / "task").iterdir())), len(list((own / "fd").iterdir()))
+    pages = int((own / "statm").read_text().split()[1])
+    return Seen(
+        took_s=took_s,
+        resident_mb=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        threads=len(list((own / "task").iterdir())),
+        descriptors=len(list((own / "fd").iterdir())),
+    )
 
 
 def sealed(state: Path) -> tuple[list[dict[str, Any]], list[Model]]:

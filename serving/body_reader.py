@@ -9,6 +9,7 @@ accepts, that one accepts with the same result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ class BodyReader:
         self._width = len(fields)
         # That follow a row's keys, or are in them.
         self._colons = sum(1 + field.name.count(":") for field in fields)
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_body([fields[at] for at in ordered]))
+        self._decoder = _decoder(tuple(fields[at] for at in ordered))
 
     def read(self, content: bytes, *, most_rows: int) -> PredictionRequest:
         """Give the checked rows of a body; see `parse_request` for what is refused, and how.
@@ -104,8 +105,9 @@ class BodyReader:
         return Rows(numbers=numbers, texts=texts)
 
 
-def _body(fields: Sequence[Field]) -> type:
-    """Make the type of a body from the model's fields."""
+@lru_cache(maxsize=8)
+def _decoder(fields: tuple[Field, ...]) -> msgspec.json.Decoder[Any]:
+    """Make the decoder of bodies from the model's fields; the next champion's are nearly always the same ones."""
     kinds = [_Number if field.kind == NUMBER else _Text for field in fields]
     named = [(f"f{at}", msgspec.field(name=field.name)) for at, field in enumerate(fields)]
     strict: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
@@ -118,7 +120,7 @@ def _body(fields: Sequence[Field]) -> type:
         **strict,
     )
     labels = list[str] | UnsetType
-    return msgspec.defstruct(
+    body = msgspec.defstruct(
         "Body",
         [
             ("rows", list[row] | UnsetType, UNSET),  # type: ignore[valid-type] # as above
@@ -128,6 +130,7 @@ def _body(fields: Sequence[Field]) -> type:
         ],
         **strict,
     )
+    return msgspec.json.Decoder(body)
 
 
 def _each_key_once(content: bytes, keys: int, body: Any, words: list[str]) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.core.whole_file import replace_file
+from baton.serving.give_way import give_way
 from baton.serving.metrics import Metrics
 from baton.serving.prediction_table import Answered, as_table, by_predictor
 from baton.serving.predictor import Predictor
@@ -42,8 +42,6 @@ THINNED_FROM = 0.5
 # Share of a core that writing may take, and how many seconds of it can be saved up.
 CORE_SHARE = 0.1
 CREDIT_SECONDS = 0.1
-# Where both want the core, answers get nine tenths of it.
-NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +151,7 @@ class PredictionLog:
                     self._gathered.append(Gathered(predictor=first.predictor, served_at=first.served_at, table=table))
 
     def _write_for_ever(self) -> None:
-        _give_way()
+        give_way()
         credit, rested = CREDIT_SECONDS, time.monotonic()
         while not self._stopping.is_set():
             self._wake.wait(self._flush_seconds)
@@ -216,9 +214,3 @@ def _files(taken: Sequence[Gathered]) -> Iterator[list[Gathered]]:
             tables.append(gathered)
             rows += gathered.rows
         yield tables
-
-
-def _give_way() -> None:
-    """Let this thread have the core when answers do not want it; only Linux has a niceness for each thread."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

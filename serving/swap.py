@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from baton.core.errors import BatonError, IntegrityBroken
 from baton.core.release import Release
 from baton.core.whole_file import replace_file
+from baton.serving.give_way import give_way
 from baton.serving.metrics import Metrics
 from baton.serving.predictor import Predictor, load_predictor
 from baton.serving.release_file import RELEASE_FILE, read_release
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 _Mark = tuple[int, int, int]
 _T = TypeVar("_T")
 
@@ -63,7 +64,7 @@ class Champion:
         self._backoff_s = FIRST_BACKOFF_S
         self._said = ""
         # One thread for all loads: each thread that has ever loaded a model keeps memory of its own.
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="swap")
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="swap", initializer=give_way)
         self._status = StatusFile(folder)
         self.traffic = Traffic(folder)
         self.router: Router | None = None

@@ -1,0 +1,16 @@
+"""Threads that have no claim to the core while answers want it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+# Where both want a core, answers get nine tenths of it.
+NICENESS = 10
+
+
+def give_way() -> None:
+    """Let the calling thread have a core when nobody else wants it; only Linux has a niceness for each thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
