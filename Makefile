@@ -128,10 +128,10 @@ peers: setup
 
 .PHONY: bench-features bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
 bench-serving: peers ## Compare the service with five others, one core each (JSON=1 for machines)
-	@JSON=$(JSON) $(BIN)/python bench/serving.py
+	@JSON=$(JSON) PLOT=$(PLOT) $(BIN)/python bench/serving.py
 
 bench-overload: peers ## Ask a heavy model for twice what it can do, in an open loop (JSON=1 for machines)
-	@JSON=$(JSON) $(BIN)/python bench/overload.py
+	@JSON=$(JSON) PLOT=$(PLOT) $(BIN)/python bench/overload.py
 
 bench-swap: setup ## Swap the champion a thousand times under load (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/swap.py

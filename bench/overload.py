@@ -2,6 +2,7 @@
 
     python bench/overload.py             # a table; JSON=1 for one JSON object
     SECONDS=60 python bench/overload.py  # as long as the published figures
+    PLOT=overload.png python bench/overload.py  # more rates, and a picture of them
 
 The model takes 5 ms for any batch and 0.1 ms for each row. Its capacity is
 what 64 callers in a closed loop (`wrk`; Debian: `apt-get install wrk`) get of
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from served_model import MODEL, example_rows, sealed, wait_until_ready
+from serving_plots import draw_load
 from wrk_load import closed_loop
 
 from baton.core.errors import SourceMissing
@@ -35,6 +37,8 @@ SECONDS = int(os.environ.get("SECONDS", "20"))
 ROWS = 16
 CALLERS = 64
 DEADLINE_MS = 500
+# Of the capacity. The whole curve is for the picture; the figures are of two of them.
+SHARES = (0.4, 0.8, 1.0, 1.2, 1.5, 2.0) if os.environ.get("PLOT") else (0.8, 2.0)
 SERVER_CORE, LOAD_CORE = "0", "1"
 # Callers that may wait at once: more than the deadline lets through at any rate that is tried.
 MOST_WAITING = 800
@@ -82,8 +86,8 @@ def main() -> None:
         with _heavy(state) as url:
             shared = closed_loop(url, one, seconds=max(3, SECONDS // 4), callers=32, core=LOAD_CORE)
             full = closed_loop(url, some, seconds=max(5, SECONDS // 2), callers=CALLERS, core=LOAD_CORE)
-            under = _open_loop(url, some, rate=0.8 * full["rps"], folder=Path(folder))
-            over = _open_loop(url, some, rate=2 * full["rps"], folder=Path(folder))
+            loops = {share: _open_loop(url, some, rate=share * full["rps"], folder=Path(folder)) for share in SHARES}
+    under, over = loops[0.8], loops[2.0]
     figures = {
         "unbatched_rps": round(alone["rps"]),
         "batched_rps": round(shared["rps"]),
@@ -103,6 +107,12 @@ def main() -> None:
         "not_sent": under["dropped_iterations"] + over["dropped_iterations"],
         "lost": alone["lost"] + shared["lost"] + full["lost"] + under["lost"] + over["lost"],
     }
+    if os.environ.get("PLOT"):
+        points = [
+            {"rate": share * full["rps"], "good": loop["good"] / SECONDS, "p99": loop["admitted_p99"]}
+            for share, loop in loops.items()
+        ]
+        draw_load(points, capacity=full["rps"], deadline_ms=DEADLINE_MS, path=Path(os.environ["PLOT"]))
     if os.environ.get("JSON"):
         print(json.dumps(figures))
         return

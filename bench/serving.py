@@ -4,6 +4,7 @@
     SECONDS=3 PEERS=fastapi,bentoml python bench/serving.py   # shorter, and of fewer peers
     REQUESTS=1000000 python bench/serving.py                  # the memory's bound over more requests
     TREES=2500 python bench/serving.py                        # a model ten times as large
+    PLOT=serving.png python bench/serving.py                  # a picture too
 
 The same ONNX graph and the same rows. Baton has its checks, batching, metrics
 and prediction log on, and a key is asked for; the peers check rows with
@@ -30,6 +31,7 @@ from typing import Any
 
 import httpx
 from served_model import MODEL, example_rows, free_port, sealed, wait_until_up
+from serving_plots import draw_services
 from wrk_load import closed_loop
 
 from baton.core.bundle import Bundle
@@ -73,6 +75,9 @@ def main() -> None:
     single = [measured["single_p50"] for measured in peers.values()]
     if single:
         figures["single_p50_over_best_peer_ms"] = round(figures["single_p50_ms"] - min(single), 3)
+    if os.environ.get("PLOT"):
+        ours = {"rps": figures["requests_per_second"], "p99": figures["p99_ms"], "max": figures["max_stall_ms"]}
+        draw_services(peers | {"baton": ours}, path=Path(os.environ["PLOT"]))
     if os.environ.get("JSON"):
         print(json.dumps(figures | {"peers": peers}))
         return
