@@ -115,6 +115,24 @@ def watch(project: Path, *, home: Path | None, as_of: datetime, as_json: bool) -
         sys.exit(DRIFTED)
 
 
+def skew(project: Path, *, home: Path | None, as_of: datetime, requests: int, as_json: bool) -> None:
+    """Replay requests; exit 1 if a feature was served otherwise than training sees it."""
+    from baton.flows.skew_replay import replay_skew
+
+    report = replay_skew(platform(project, home=home), as_of=as_of, requests=requests)
+    if as_json:
+        output.machine(report)
+    elif report.skewed:
+        rows = [[s.feature, s.fault.value, f"{s.differing:,} of {s.rows:,}", s.detail] for s in report.skews]
+        output.table(f"{report.requests:,} requests replayed", ["feature", "fault", "differ", "served were"], rows)
+    else:
+        output.line(f"{report.requests:,} requests replayed, no feature was served otherwise")
+    if report.unknown and not as_json:
+        output.line(f"{report.unknown:,} requests name nothing that has landed, and were not replayed")
+    if report.skewed:
+        sys.exit(DRIFTED)
+
+
 def clean(project: Path, *, home: Path | None, dry_run: bool) -> None:
     """Remove a project's state."""
     folder = platform(project, home=home).folder

@@ -31,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+watching = typer.Typer(help="Compare what was served with the champion's reference; exit 1 if it drifted.")
+app.add_typer(watching, name="watch")
 app.add_typer(commands)
 app.add_typer(keys, name="key")
 app.add_typer(scoring)
@@ -95,12 +97,30 @@ def train(
     loop_commands.train(project, home=home, as_of=moment(as_of), trigger=trigger, as_json=as_json, dry_run=dry_run)
 
 
-@app.command()
-def watch(project: Project = HERE, as_of: AsOf = None, home: Home = None, as_json: Json = False) -> None:
+@watching.callback(invoke_without_command=True)
+def watch(
+    context: typer.Context, project: Project = HERE, as_of: AsOf = None, home: Home = None, as_json: Json = False
+) -> None:
     """Compare what was served with the champion's reference; exit 1 if it drifted."""
+    if context.invoked_subcommand is not None:
+        return
     from baton.cli import loop_commands
 
     loop_commands.watch(project, home=home, as_of=moment(as_of), as_json=as_json)
+
+
+@watching.command()
+def skew(
+    project: Project = HERE,
+    as_of: AsOf = None,
+    home: Home = None,
+    as_json: Json = False,
+    requests: Annotated[int, typer.Option("--requests", help="Most requests that are replayed.", min=1)] = 1_000,
+) -> None:
+    """Replay requests from what had landed by their moment, and name what was served otherwise; exit 1 if any."""
+    from baton.cli import loop_commands
+
+    loop_commands.skew(project, home=home, as_of=moment(as_of), requests=requests, as_json=as_json)
 
 
 @app.command()

@@ -122,11 +122,19 @@ class ViewSpec(Section):
     entity: ColumnName = Field(description="Column that holds the entity.")
     values: list[ColumnName] = Field(min_length=1, description="Feature columns.")
     ttl_hours: float | None = Field(None, gt=0, description="Age after which a value counts as missing.")
+    fresh_minutes: float | None = Field(
+        None, gt=0, description="How long after it became known a value must be online; above it there is an alarm."
+    )
 
     @property
     def ttl(self) -> timedelta | None:
         """Age after which a value counts as missing, or None where it never does."""
         return None if self.ttl_hours is None else timedelta(hours=self.ttl_hours)
+
+    @property
+    def fresh(self) -> timedelta:
+        """How far the online store may be behind; nothing where it is not declared."""
+        return timedelta(minutes=self.fresh_minutes or 0)
 
 
 class FeatureSpec(Section):
