@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import importlib.util
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from baton.core.errors import DataRefused, DependencyDown, SourceMissing
 from baton.core.input_spec import InputSpec
 
 SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet", ".pq")}
+# Data that an installed Python package ships.
+PACKAGE = "package:"
 COPY_CHARACTERS = 1 << 20
 
 
@@ -49,7 +52,7 @@ def find_files(taken: InputSpec, folder: Path, *, copies: Path) -> list[InputFil
     assert taken.path is not None
     if "://" in taken.path:
         return _remote(taken, copies)
-    place = folder / taken.path
+    place = _in_package(taken) if taken.path.startswith(PACKAGE) else folder / taken.path
     if place.is_dir():
         found = [file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES[taken.format]]
     else:
@@ -79,6 +82,17 @@ def in_utf8(file: InputFile, encoding: str, *, copies: Path) -> Path:
             fix="correct csv.encoding, or write the file again",
         ) from error
     return copy
+
+
+def _in_package(taken: InputSpec) -> Path:
+    """Find `package:name/file` in the folder of an installed package, without importing it."""
+    package, _, file = str(taken.path).removeprefix(PACKAGE).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or found.origin is None:
+        raise SourceMissing(
+            what=f"no {taken.path}", why=f"package {package!r} is not installed", fix="install it, or correct the path"
+        )
+    return Path(found.origin).parent / file
 
 
 def _remote(taken: InputSpec, copies: Path) -> list[InputFile]:

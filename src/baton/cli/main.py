@@ -67,6 +67,37 @@ def demo(
 
 
 @app.command()
+def init(
+    name: Annotated[Path, typer.Argument(help="Folder of the new project; its name is the model's.")],
+    source: Annotated[
+        str,
+        typer.Option("--from", help="CSV or Parquet file, folder, s3://, postgresql://...?table=T, F.duckdb?table=T."),
+    ],
+    label: Annotated[str | None, typer.Option("--label", help="Column to predict.")] = None,
+    event_time: Annotated[
+        str | None, typer.Option("--event-time", help="Column that says when a row happened.")
+    ] = None,
+    known_time: Annotated[
+        str | None, typer.Option("--known-time", help="Column that says when its label came.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Column that identifies a row.")] = None,
+    entity: Annotated[
+        list[str] | None, typer.Option("--entity", help="Column whom a row is about; repeatable.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="binary, multiclass or regression.")] = None,
+    timezone: Annotated[str | None, typer.Option("--timezone", help="Zone of times that name none.")] = None,
+    no_time: Annotated[bool, typer.Option("--no-time", help="Rows have no time, whatever columns there are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best guess where nothing was said.")] = False,
+) -> None:
+    """Begin a project from a table: looks at it, asks, and writes one that trains and serves."""
+    from baton.cli import init_command
+
+    words = {"label": label, "event_time": event_time, "known_time": known_time, "key": key, "task": task}
+    said = {**words, "timezone": timezone, "entities": tuple(entity or ()), "timeless": no_time}
+    init_command.init(name, source=source, said=said, yes=yes, now=moment(None))
+
+
+@app.command()
 def ingest(project: Project = HERE, as_of: AsOf = None, home: Home = None, dry_run: DryRun = False) -> None:
     """Land new rows, test them, set bad ones aside, and refresh the features."""
     from baton.cli import loop_commands

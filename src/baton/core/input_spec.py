@@ -30,7 +30,8 @@ class InputSpec(Section):
     path: str | None = Field(
         None,
         min_length=1,
-        description="File, folder or glob of CSV or Parquet files, from this file or as `s3://`. A single file holds"
+        description="File, folder or glob of CSV or Parquet files, from this file, as `s3://`, or in"
+        " an installed Python package as `package:name/file`. A single file holds"
         " rows as they are now; to a folder files are added.",
     )
     database: str | None = Field(
