@@ -126,7 +126,7 @@ peers: setup
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1; } \
 	  || { echo "wrk cannot be installed here: the benchmark needs it"; exit 1; }
 
-.PHONY: bench-features bench-skew bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
+.PHONY: bench-features bench-online bench-skew bench-serving bench-overload bench-swap bench-canary bench-modalities bench-fuzz
 bench-serving: peers ## Compare the service with five others, one core each (JSON=1 for machines)
 	@JSON=$(JSON) PLOT=$(PLOT) $(BIN)/python bench/serving.py
 
@@ -144,6 +144,9 @@ bench-modalities: setup ## Score the same rows over REST, v2, in batch and as a 
 
 bench-features: peers ## Join 1,000,000 rows with 10,000,000 values, beside polars and Feast's stores (JSON=1)
 	@JSON=$(JSON) $(BIN)/python -W ignore bench/features.py
+
+bench-online: setup ## Read 100 entities from Redis and SQLite, while they are filled and while Redis hangs (JSON=1)
+	@JSON=$(JSON) $(BIN)/python -W ignore bench/online.py
 
 bench-skew: setup ## Plant time-zone, unit, null, boundary and staleness faults, and have them named (JSON=1)
 	@JSON=$(JSON) $(BIN)/python -W ignore bench/skew.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import sqlite3
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOMENT = "event_timestamp"
-ONLINE_FILE = "online.db"
+ONLINE_FILE, REGISTRY_FILE = "online.db", "registry.db"
+# What the online values were known at, and what they are being filled with.
+FILLED, FILLING = "materialized.json", "filling.json"
 # Feast asks where history begins; nothing is older.
 BEGINNING = datetime(1970, 1, 2, tzinfo=timezone.utc)
 
@@ -87,10 +90,13 @@ class FeastFeatureStore:
     def materialize(self, *, as_of: datetime) -> None:
         """Make the values known at `as_of` the ones that `online` answers with."""
         store = self._feast()
+        # Where this dies half-way, some values are those of this moment and the rest as old as before.
+        write_json(self._folder / FILLING, {"as_of": as_of})
         # Feast draws progress bars and headings on the terminal.
         with _asking("materialise"), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             store.materialize(BEGINNING, as_of, feature_views=list(self._spec.features.views))
-        write_json(self._folder / "materialized.json", {"as_of": as_of})
+        write_json(self._folder / FILLED, {"as_of": as_of})
+        (self._folder / FILLING).unlink()
         project = _project(self._spec.name)
         if self._online_url:
             with _asking("mark the online store"):
@@ -141,12 +147,13 @@ class FeastFeatureStore:
         return self._folder / "views" / f"{view}.parquet"
 
     def _materialized(self) -> datetime:
-        file = self._folder / "materialized.json"
-        if not file.is_file():
+        """Give the moment of the newest values that may be online."""
+        files = [file for file in (self._folder / FILLED, self._folder / FILLING) if file.is_file()]
+        if not files:
             raise EmptyWindow(
                 what="no online values", why="nothing was materialised yet", fix="materialize the store first"
             )
-        return datetime.fromisoformat(json.loads(file.read_bytes())["as_of"])
+        return max(datetime.fromisoformat(json.loads(file.read_bytes())["as_of"]) for file in files)
 
     def _feast(self) -> Any:
         """Open Feast's store, applying the definitions where they have changed since the last time."""
@@ -156,17 +163,36 @@ class FeastFeatureStore:
                 raise EmptyWindow(
                     what="no feature history", why=f"nothing is published for {listed(absent)}", fix="publish the views"
                 )
-            store, applied = self._open(), self._folder / "applied.json"
+            applied = self._folder / "applied.json"
             wanted = {
                 # The URL by its digest: it may hold a password.
                 "features": digest_of([self._spec.features.model_dump(mode="json"), self._folder, self._online_url])
             }
-            if not applied.is_file() or json.loads(applied.read_bytes()) != wanted:
-                with _asking("take the definitions"):
-                    store.apply(self._definitions())
-                write_json(applied, wanted)
+            with _alone(self._folder):
+                store, known = self._registered()
+                same = applied.is_file() and json.loads(applied.read_bytes()) == wanted
+                if not same or not known.issuperset(self._spec.features.views):
+                    with _asking("take the definitions"):
+                        store.apply(self._definitions())
+                    write_json(applied, wanted)
             self._opened = store
         return self._opened
+
+    def _registered(self) -> tuple[Any, set[str]]:
+        """Open Feast's store with the names of the views in its registry; one that cannot be read is made anew.
+
+        The registry holds nothing that model.yaml does not say, so nothing is lost with it.
+        """
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            store = self._open()
+            return store, {view.name for view in store.list_feature_views()}
+        except DatabaseError as error:
+            log.warning("feature_registry_made_anew", extra={"reason": str(error).splitlines()[0]})
+            for file in self._folder.glob(f"{REGISTRY_FILE}*"):
+                file.unlink()
+            return self._open(), set()
 
     def _open(self) -> Any:
         with _unchecked():
@@ -177,7 +203,7 @@ class FeastFeatureStore:
             config=RepoConfig(
                 project=_project(self._spec.name),
                 provider="local",
-                registry={"registry_type": "sql", "path": f"sqlite:///{self._folder / 'registry.db'}"},
+                registry={"registry_type": "sql", "path": f"sqlite:///{self._folder / REGISTRY_FILE}"},
                 online_store=self._online_store(),
                 offline_store={"type": "baton.features.asof_store.AsofOfflineStore"},
                 # Only the newest value of each entity goes online; by default Feast reads all history to find it.
@@ -229,6 +255,15 @@ def _unchecked() -> Iterator[None]:
 
 
 @contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process changes the registry: of two that apply at once, Feast may lose one's views."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _asking(what: str) -> Iterator[None]:
     try:
         yield
@@ -263,5 +298,9 @@ def _fresh(stamp: int, as_of: datetime, ttl: timedelta | None) -> bool:
 
 
 def _project(name: str) -> str:
-    """Give a name that Feast takes: letters, digits and underscores, no underscore first."""
-    return "".join(c if c.isalnum() else "_" for c in name)
+    """Give a name that Feast takes: letters, digits and underscores, no underscore first.
+
+    Feast begins the names of its SQLite tables with it, and SQLite keeps those that begin with its own.
+    """
+    project = "".join(c if c.isalnum() else "_" for c in name)
+    return f"m_{project}" if project.startswith("sqlite_") or project == "sqlite" else project

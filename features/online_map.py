@@ -74,4 +74,5 @@ def _view(name: str, view: ViewSpec, text: list[str]) -> dict[str, Any]:
         for value in view.values
     ]
     ttl = view.ttl.total_seconds() if view.ttl else None
-    return {"name": name, "entity": view.entity, "ttl_seconds": ttl, "values": values}
+    fresh = view.fresh.total_seconds() or None
+    return {"name": name, "entity": view.entity, "ttl_seconds": ttl, "fresh_seconds": fresh, "values": values}

@@ -25,6 +25,8 @@ from baton.monitoring.view_replay import ViewReplay
 LEAST = 5
 # A name must give what was served in so many of the rows that differ, and contradict no more of the others.
 SHARE = 0.95
+# A shift gives every value; a shorter or longer one gives most of those that seldom change.
+SHIFTED = 0.99
 # Served values have passed through 32-bit numbers.
 TOLERANCE = 1e-5
 # Of values that are few, another row's is often among an entity's older ones.
@@ -99,7 +101,8 @@ def name_skew(replayed: Replayed) -> Skew | None:
         (
             (fault, detail)
             for fault, detail, given, whole in _guesses(replayed, differs)
-            if given[differs].mean() >= SHARE and (not whole or given.mean() >= SHARE)
+            if given[differs].mean() >= (SHIFTED if fault is Fault.TIME_ZONE else SHARE)
+            and (not whole or given.mean() >= SHARE)
         ),
         (Fault.UNEXPLAINED, "no replay gives what was served"),
     )

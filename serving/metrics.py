@@ -61,6 +61,12 @@ class Metrics:
             ["outcome"],
             **own,
         )
+        self.online_as_of = Gauge(
+            "baton_online_as_of_seconds", "When what is online was known, seconds since 1970.", ["view"], **own
+        )
+        self.online_limit = Gauge(
+            "baton_online_limit_seconds", "How far the online store may be behind, as declared.", ["view"], **own
+        )
         self._model = Gauge("baton_model_info", "1 for what is served.", ["model", "version", "digest", "epoch"], **own)
         self._times = _Times()
         self.registry.register(self._times)

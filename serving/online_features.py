@@ -95,6 +95,7 @@ class OnlineFeatures:
         asked = parse_entities(read_body(content), fields, found, most_rows=self._settings.max_request_rows)
         moments = asked.moments or (datetime.now(timezone.utc),) * len(asked.entities)
         stored = await self._look_up(found, asked.entities)
+        self._late(found)
         rows, flags = [], []
         for entity, own, moment in zip(asked.entities, asked.own, moments, strict=True):
             values, missing = self._values(found, stored, entity, moment, self._defaults_of(predictor))
@@ -199,6 +200,7 @@ class OnlineFeatures:
         found = read_map(self._folder)
         if found is None:
             return
+        self._tell(found)
         before = self._open
         if before is not None and (before.found.project, before.found.sqlite) == (found.project, found.sqlite):
             # The same store with newer values.
@@ -206,6 +208,21 @@ class OnlineFeatures:
             return
         seconds = self._settings.online_ms / 1e3
         self._open = _Open(found=found, store=opened(found, url=self._settings.online_url, seconds=seconds), mark=mark)
+
+    def _tell(self, found: OnlineMap) -> None:
+        """Tell the metrics how old the values are and may be; the alarm compares the two."""
+        for view in found.views:
+            self._metrics.online_as_of.labels(view.name).set(found.as_of.timestamp())
+            if view.fresh_seconds:
+                self._metrics.online_limit.labels(view.name).set(view.fresh_seconds)
+
+    def _late(self, found: OnlineMap) -> None:
+        """Say it where the store is further behind than declared, and count it."""
+        behind = datetime.now(timezone.utc) - found.as_of
+        for view in found.views:
+            if view.fresh_seconds and behind.total_seconds() > view.fresh_seconds:
+                self._metrics.online.labels("behind").inc()
+                self._say(f"{view.name} is further behind than its declared {view.fresh_seconds / 60:g} minutes")
 
     def _say(self, reason: str) -> None:
         if reason != self._said:

@@ -39,11 +39,12 @@ class OnlineValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineView:
-    """One view: values of an entity, which are missing once they are older than `ttl_seconds`."""
+    """One view: values of an entity, missing once older than `ttl_seconds`, filled every `fresh_seconds` or sooner."""
 
     name: str
     entity: str
     ttl_seconds: float | None
+    fresh_seconds: float | None = None
     values: tuple[OnlineValue, ...]
 
 
@@ -86,7 +87,7 @@ def read_map(folder: Path) -> OnlineMap | None:
     path = folder / MAP_FILE
     try:
         fields: dict[str, Any] = json.loads(path.read_bytes())
-        _check_format(fields["format"])
+        _check(fields)
         return OnlineMap(
             project=fields["project"],
             as_of=datetime.fromisoformat(fields["as_of"]),
@@ -141,9 +142,12 @@ def seconds_of(content: bytes) -> float:
     return seconds + nanos / 1e9
 
 
-def _check_format(found: Any) -> None:
-    if found != FORMAT:
-        raise ValueError(f"its format is {found!r}, this reader knows {FORMAT}")
+def _check(fields: Mapping[str, Any]) -> None:
+    if fields["format"] != FORMAT:
+        raise ValueError(f"its format is {fields['format']!r}, this reader knows {FORMAT}")
+    if not fields["views"]:
+        # A list that was emptied must not be taken for a model without features.
+        raise ValueError("it names no view")
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
@@ -164,6 +168,7 @@ def _view(fields: Mapping[str, Any]) -> OnlineView:
         name=fields["name"],
         entity=fields["entity"],
         ttl_seconds=fields["ttl_seconds"],
+        fresh_seconds=fields.get("fresh_seconds"),
         values=tuple(
             OnlineValue(name=each["name"], kind=each["kind"], field=bytes.fromhex(each["field"]))
             for each in fields["values"]

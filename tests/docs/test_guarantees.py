@@ -13,6 +13,7 @@ PAGES = [ROOT / "docs" / "reference" / name for name in ("guarantees.md", "servi
 TEXT = "\n".join(page.read_text() for page in PAGES)
 ROWS = [f"C{number}" for number in range(1, 17)] + ["D1", "D2", "D3", "D4", "D8", "D9", "D10", "D11"]
 ROWS += ["K4", "K5", "L1", "L2", "L3"]
+ROWS += [f"E{number}" for number in range(11, 19)]
 # Serving's own page.
 ROWS += ["A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "A13", "A14", "F10"]
 ROWS += [f"B{number}" for number in range(1, 17) if number != 10]
