@@ -154,6 +154,13 @@ bench-skew: setup ## Plant time-zone, unit, null, boundary and staleness faults,
 bench-fuzz: setup ## Send the service 100,000 generated requests (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/fuzz.py
 
+.PHONY: bench-extraction bench-size
+bench-extraction: setup ## Copy a model by asking it, with and without the service's limits (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python -W ignore bench/extraction.py
+
+bench-size: setup ## Install the serving extra by itself and weigh it (JSON=1 for machines, MOST=300 to fail above)
+	@JSON=$(JSON) MOST=$(MOST) UV=$(UV) $(BIN)/python bench/size.py
+
 .PHONY: bench-parity
 bench-parity: setup ## Compare sealed models with the trained ones, row by row (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/parity.py

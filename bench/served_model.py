@@ -38,7 +38,7 @@ def sealed(state: Path, *, trees: int = 250) -> Bundle:
     from sklearn.preprocessing import OrdinalEncoder
 
     rng = np.random.default_rng(0)
-    frame = _rows(rng, 5_000)
+    frame = drawn_rows(rng, 5_000)
     total = frame[list(NUMBERS[:5])].fillna(0).sum(axis=1) + rng.normal(0, 200, size=5_000)
     label = (total > total.quantile(0.8)).astype(int)
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -98,7 +98,8 @@ def wait_until_ready(url: str, *, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
+def drawn_rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
+    """Draw rows such as the model is for."""
     texts = {name: rng.choice([f"{name}_{at}" for at in range(30)], size=count) for name in TEXTS}
     numbers: dict[str, Any] = {}
     for at, name in enumerate(NUMBERS):

@@ -15,8 +15,8 @@ ROWS = [f"C{number}" for number in range(1, 17)] + ["D1", "D2", "D3", "D4", "D8"
 ROWS += ["K4", "K5", "L1", "L2", "L3"]
 ROWS += [f"E{number}" for number in range(11, 19)]
 # Serving's own page.
-ROWS += ["A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "A13", "A14", "F10"]
-ROWS += [f"B{number}" for number in range(1, 17) if number != 10]
+ROWS += [f"A{number}" for number in range(1, 20)] + ["F10"] + [f"J{number}" for number in (1, 2, 3, 4, 5, 7)]
+ROWS += [f"B{number}" for number in range(1, 17)]
 ROWS += [f"G{number}" for number in range(1, 10)] + [f"H{number}" for number in range(1, 11)] + ["K1", "K2", "K3"]
 NAMED = re.compile(r"`(tests/[^`]+::[^`]+)`")
 LINES = [line for line in TEXT.splitlines() if re.match(r"\| [A-Z]\d", line)]

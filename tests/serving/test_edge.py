@@ -254,6 +254,30 @@ def test_guessing_is_slowed_down_and_costs_nobody_else(tmp_path, key):
     assert int(refusal.headers["retry-after"]) >= 1
 
 
+def test_ten_thousand_guesses_cost_a_few_proofs_and_valid_callers_nothing(tmp_path, key, caplog):
+    """H2: half from one address, half from as many addresses; at every hundredth a caller with a key comes."""
+    text, late = key(), key()
+
+    async def story():
+        async with opened(tmp_path, clock=Clock()) as edge:
+            assert await status(edge, scope(bearer(text))) == 200
+            guessed, good = [], []
+            for at in range(10_000):
+                address = "10.9.9.9" if at % 2 else f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}"
+                guess = f"baton_{at:016x}_{'x' * 43}"
+                guessed.append(await status(edge, scope(bearer(guess), client=address)))
+                if at % 100 == 0:
+                    good.append(await status(edge, scope(bearer(text), client="10.9.9.9")))
+            return guessed, good, await status(edge, scope(bearer(late), client="10.9.9.9"))
+
+    with caplog.at_level(logging.WARNING):
+        guessed, good, unproven = asyncio.run(story())
+    # All strangers together have 20 proofs at once, and the clock stands still.
+    assert (guessed.count(401), guessed.count(429)) == (20, 9_980)
+    assert (set(good), unproven) == ({200}, 200)
+    assert "edge_alarm" in {record.message for record in caplog.records}
+
+
 def test_guesses_at_a_known_id_slow_down_that_id_alone(tmp_path, key):
     """H2: many addresses that know an id."""
     text, other = key(), key()
