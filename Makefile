@@ -162,5 +162,9 @@ bench-size: setup ## Install the serving extra by itself and weigh it (JSON=1 fo
 	@JSON=$(JSON) MOST=$(MOST) UV=$(UV) $(BIN)/python bench/size.py
 
 .PHONY: bench-parity
+.PHONY: bench-parity bench-tamper
 bench-parity: setup ## Compare sealed models with the trained ones, row by row (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/parity.py
+
+bench-tamper: setup ## Tamper with sealed bundles in every way and count what is accepted (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/tamper.py

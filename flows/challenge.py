@@ -191,10 +191,13 @@ def settle(
     lease: Lease | None = None,
 ) -> LedgerEntry | None:
     """Promote on a verdict of PROMOTE, or for the reason of an override, and show it; None where nothing moved."""
+    from baton.packaging.bom import refuse_strange_packages
     from baton.registry.promotion import promote
 
     if not verdict.promotes and override is None:
         return None
+    if override is None:
+        refuse_strange_packages(_usable(platform, verdict.challenger))
     entry = promote(
         platform.ledger,
         verdict,
@@ -269,7 +272,7 @@ def release(platform: Platform, spec: ModelSpec) -> Release | None:
     return champion
 
 
-def _usable(platform: Platform, digest: str) -> object:
+def _usable(platform: Platform, digest: str) -> Contents:
     from baton.packaging.reader import open_contents
 
     return open_contents(platform.bundles / digest)

@@ -36,6 +36,7 @@ def findings(platform: Platform) -> tuple[Finding, ...]:
         "alias": _alias,
         "runs": _runs,
         "overrides": _overrides,
+        "software": _software,
     }
     return tuple(_looked(what, look, platform) for what, look in looks.items())
 
@@ -103,6 +104,14 @@ def _champion(platform: Platform) -> tuple[bool, str]:
         return True, "none yet; run baton ingest and baton train"
     open_contents(platform.bundles / head.digest)
     return True, f"bundle {head.digest[:12]} is whole"
+
+
+def _software(_: Platform) -> tuple[bool, str]:
+    """Hold what is locked, or else installed, against the oldest versions without holes that are known."""
+    from baton.packaging.floors import FLOORS, below_floor, running_versions
+
+    old = below_floor(running_versions())
+    return not old, "; ".join(old) or f"{len(FLOORS)} packages have no version with a known hole"
 
 
 def _alias(platform: Platform) -> tuple[bool, str]:

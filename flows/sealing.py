@@ -97,6 +97,7 @@ def _seal(
     from baton.validation.golden import golden_rows
 
     names = list(spec.features.names)
+    head = platform.ledger.head(spec.name)
     holdout = learned.holdout[names]
     held = predict(fitted, learned.holdout)
     scores = held if reference is learned.holdout else predict(fitted, reference)
@@ -114,6 +115,8 @@ def _seal(
         task=spec.task,
         classes=fitted.classes,
         calibration=fitted.calibration,
+        epoch=head.epoch if head else 0,
+        signing_key=platform.settings.signing_key,
         facts={
             **facts,
             "trained_from": fitted.trained_from,

@@ -179,9 +179,11 @@ def _in_other_batches(scorer: Scorer, rows: Rows, scores: NDArray[np.float64], *
 
 
 def _flips(scores: NDArray[np.float64], expected: NDArray[np.float64], *, task: Task, cut: float) -> int:
+    if task == "regression":
+        return 0
     served = [each.astype(np.float32).astype(np.float64) for each in (scores, expected)]
     ours, theirs = (decisions(each, task=task, cut=float(np.float32(cut))) for each in served)
-    return 0 if ours is None else int(np.count_nonzero(ours != theirs))
+    return int(np.count_nonzero(ours != theirs))
 
 
 def _unproven(

@@ -1,7 +1,7 @@
-"""Open a bundle: every byte is checked against its digest before anything is loaded from it.
+"""Open a bundle: signer, manifest and every byte are checked before anything is loaded from it.
 
 Serving opens bundles with this module, so it needs nothing but the standard
-library.
+library and, for the signature alone, cryptography.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 from baton.core.bundle import Bundle, Field
 from baton.core.digest import digest_of_bytes
 from baton.core.errors import IntegrityBroken, SourceMissing, listed
-from baton.packaging.manifest import FILES, GOLDEN, MANIFEST, SCHEMA, Manifest, read_manifest
+from baton.packaging.manifest import GOLDEN, MANIFEST, MODEL, SCHEMA, SHA256, Manifest, read_manifest
+from baton.packaging.onnx_inspection import inspect_model
+from baton.packaging.signature import SIGNATURE, SIGNATURE_BYTES, SIGNERS, unsigned_bundles, verify_signature
 
 if TYPE_CHECKING:
     from baton.core.policy import Task
 
-# Six files are listed; a manifest of a mebibyte is none.
+# A dozen files are listed; a manifest of a mebibyte is none.
 MANIFEST_BYTES = 1 << 20
 TASKS = ("binary", "multiclass", "regression")
 
@@ -58,36 +60,67 @@ def open_bundle(path: Path) -> Bundle:
     return open_contents(path).bundle
 
 
+def bundle_path(folder: Path, digest: str) -> Path:
+    """Give the folder of a bundle by its digest, which is the only thing that is ever joined into the path.
+
+    Raises:
+        IntegrityBroken: It is no SHA-256 in hex.
+    """
+    if not SHA256.fullmatch(digest):
+        raise IntegrityBroken(
+            what="a bundle is refused", why=f"{digest[:80]!r} is no digest", fix="name it by its SHA-256 in hex"
+        )
+    return folder / digest
+
+
 def open_contents(path: Path) -> Contents:
     """Verify a bundle's folder and give its files' bytes.
+
+    Whom to trust lies in `signers`, beside the folder of bundles.
 
     Raises:
         SourceMissing: There is no such folder.
         IntegrityBroken: A file is missing, unknown, a link, or differs from
-            the digest in the manifest; or the folder is not named by it.
+            the digest in the manifest; the folder is not named by it; nobody
+            who is trusted has signed it; or its graph holds what is refused.
     """
     if not path.is_dir():
         raise SourceMissing(
             what=f"no bundle at {path}", why="the folder is not there", fix="train the model again with baton train"
         )
-    _refuse_strangers(path)
     head = _read(path / MANIFEST, most=MANIFEST_BYTES)
-    digest = digest_of_bytes(head)
-    if path.resolve().name != digest:
-        raise _broken(path / MANIFEST, f"its SHA-256 is {digest[:12]}, the folder is named {path.resolve().name[:12]}")
+    digest, name = digest_of_bytes(head), path.resolve().name
+    if name != digest:
+        raise _broken(path / MANIFEST, f"its SHA-256 is {digest[:12]}, the folder is named {name[:12]}")
     manifest = read_manifest(head, where=str(path))
-    files = {name: _verified(path / name, manifest) for name in sorted(FILES)}
+    _refuse_strangers(path, manifest)
+    _check_signer(path, digest, manifest)
+    files = {name: _verified(path / name, manifest) for name in sorted(manifest.files)}
+    inspect_model(files[MODEL], where=str(path / MODEL))
     return Contents(bundle=_bundle(path, digest, manifest, files), files=files)
 
 
-def _refuse_strangers(path: Path) -> None:
-    expected = FILES | {MANIFEST}
-    entries = {entry.name: entry for entry in os.scandir(path)}
-    unknown, missing = sorted(entries.keys() - expected), sorted(expected - entries.keys())
+def _refuse_strangers(path: Path, manifest: Manifest) -> None:
+    expected = {*manifest.files, MANIFEST} | ({SIGNATURE} if manifest.signed else set())
+    entries = {entry.name for entry in os.scandir(path)}
+    unknown, missing = sorted(entries - expected), sorted(expected - entries)
     if unknown:
         raise _broken(path, f"it holds what no bundle has: {listed(unknown)}")
     if missing:
         raise _broken(path, f"it lacks {listed(missing)}")
+
+
+def _check_signer(path: Path, digest: str, manifest: Manifest) -> None:
+    """Refuse what nobody who is trusted has signed; older bundles where they are known to be older than signatures."""
+    signers = path.resolve().parent.parent / SIGNERS
+    if manifest.signed:
+        digests = {MANIFEST: digest, **{name: entry.sha256 for name, entry in manifest.files.items()}}
+        content = _read(path / SIGNATURE, most=SIGNATURE_BYTES)
+        verify_signature(content, digests=digests, signers=signers, where=str(path))
+        return
+    known = unsigned_bundles(signers)
+    if known is not None and digest not in known:
+        raise _broken(path, f"its format {manifest.format} has no signature, and bundles are signed here")
 
 
 def _read(path: Path, *, most: int) -> bytes:
@@ -132,6 +165,7 @@ def _bundle(path: Path, digest: str, manifest: Manifest, files: Mapping[str, byt
         fields=fields,
         task=cast("Task", task),
         classes=classes,
+        epoch=manifest.epoch,
     )
 
 

@@ -14,12 +14,33 @@ from baton.core.digest import canonical_json, digest_of_bytes
 from baton.core.errors import Misuse, listed
 from baton.core.policy import Task
 from baton.core.profile import Profile
-from baton.packaging.manifest import FACTS, GOLDEN, MANIFEST, MODEL, PARITY, PROFILE, SCHEMA, write_manifest
+from baton.core.whole_file import replace_file
+from baton.packaging.bom import model_bom, software_bom
+from baton.packaging.fallback import fallback_file
+from baton.packaging.locked import requirements
+from baton.packaging.manifest import (
+    CARD,
+    FACTS,
+    FALLBACK,
+    GOLDEN,
+    LOCK,
+    MANIFEST,
+    ML_BOM,
+    MODEL,
+    PARITY,
+    PROFILE,
+    SBOM,
+    SCHEMA,
+    write_manifest,
+)
+from baton.packaging.model_card import model_card
 from baton.packaging.onnx_export import export
 from baton.packaging.parity import TOLERANCE, prove
 from baton.packaging.reader import open_bundle
 from baton.packaging.rows import NUMBER, rows_from_frame
 from baton.packaging.scorer import Scorer
+from baton.packaging.signature import SIGNATURE
+from baton.packaging.signing_key import sign
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +69,8 @@ def seal(
     task: Task = "binary",
     classes: Sequence[str] = (),
     calibration: Calibration | None = None,
+    epoch: int = 0,
+    signing_key: Path | None = None,
 ) -> Bundle:
     """Write the bundle of a fitted pipeline; sealing the same thing twice gives the same digest.
 
@@ -67,6 +90,8 @@ def seal(
             several classes needs them, one of two may have none.
         calibration: What is done to the pipeline's chances; becomes a part of
             the graph.
+        epoch: The ledger's epoch in force; the bundle is released in none before.
+        signing_key: A private key from elsewhere; the installation's own where left out.
 
     Raises:
         ParityFailed: The model has no converter or answers differently.
@@ -84,6 +109,7 @@ def seal(
     onnx = exported.onnx
     parity = prove(onnx, pipeline, holdout, fields=fields, task=task, calibration=calibration, cuts=exported.cuts)
     schema = {"fields": fields, "task": task, "classes": tuple(classes)}
+    about: dict[str, Any] = {"model": model, "model_digest": model_digest, "task": task, "fields": fields}
     contents = {
         MODEL: onnx,
         SCHEMA: canonical_json({**schema, "opset": exported.opset, "ml_opset": exported.ml_opset}),
@@ -91,12 +117,32 @@ def seal(
         PARITY: canonical_json(parity),
         GOLDEN: _golden(onnx, golden, fields),
         FACTS: canonical_json(facts),
+        FALLBACK: fallback_file(profile),
+        CARD: model_card(**about, classes=classes, parity=parity, facts=facts),
+        SBOM: software_bom(),
+        ML_BOM: model_bom(**about, graph_digest=digest_of_bytes(onnx), facts=facts),
+        LOCK: requirements(),
     }
-    manifest = write_manifest(model=model, model_digest=model_digest, contents=contents)
-    target = folder / BUNDLES / digest_of_bytes(manifest)
-    if not target.exists():
-        _write_folder(target, {MANIFEST: manifest, **contents})
-    return open_bundle(target)
+    manifest = write_manifest(model=model, model_digest=model_digest, contents=contents, epoch=epoch)
+    return open_bundle(write_bundle(folder, {MANIFEST: manifest, **contents}, signing_key=signing_key))
+
+
+def write_bundle(folder: Path, files: Mapping[str, bytes], *, signing_key: Path | None = None) -> Path:
+    """Sign a bundle's files, the manifest among them, and write its folder; one that is there is signed again.
+
+    Args:
+        folder: The model's state folder.
+        files: Every file's content but the signature's.
+        signing_key: A private key from elsewhere; the installation's own where left out.
+    """
+    target = folder / BUNDLES / digest_of_bytes(files[MANIFEST])
+    digests = {name: digest_of_bytes(content) for name, content in files.items()}
+    signature = sign(folder, target.name, digests, key=signing_key)
+    if target.exists():
+        replace_file(target / SIGNATURE, signature)
+    else:
+        _write_folder(target, {**files, SIGNATURE: signature})
+    return target
 
 
 def _check_classes(task: Task, classes: Sequence[str]) -> None:

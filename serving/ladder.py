@@ -5,7 +5,7 @@
 The champion stands in for a challenger, the champion before it for the
 champion. A cached answer is the very model's own for the very same rows, kept
 by its digest, so a promotion makes none of them stale. The constant is the
-mean answer of the bundle's own reference; nobody computed it for these rows,
+bundle's own fallback, the mean answer of its reference; nobody computed it for these rows,
 so a project has to ask for it.
 
 Too much work and a deadline that has passed are no failures of the model: they
@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.core.errors import DependencyDown
-from baton.core.profile import profile_from_json
 from baton.packaging.rows import Rows
 from baton.serving.answer_cache import AnswerCache
 from baton.serving.batcher import Batcher, Scored
@@ -138,7 +137,7 @@ class Ladder:
             kept = self._cache.find(asked.bundle.digest, rows)
             if kept is not None:
                 return _stood_in(Rung.CACHED, asked, kept)
-        constant = constant_of(asked) if self._depth >= _DEPTH["constant"] else None
+        constant = asked.fallback if self._depth >= _DEPTH["constant"] else None
         return None if constant is None else _stood_in(Rung.CONSTANT, asked, _repeated(constant, len(rows)))
 
     async def _scored(
@@ -164,21 +163,6 @@ class Ladder:
             # There was no time to find out.
             return False
         return False
-
-
-def constant_of(predictor: Predictor) -> NDArray[np.float64] | None:
-    """Give the mean answer of a bundle's reference: one number, or each class's chance; None where it has none."""
-    profile = profile_from_json(predictor.profile)
-    columns = profile.classes or (profile.score,)
-    if not all(column.quantiles for column in columns):
-        return None
-    means = np.array([_mean(column.quantiles) for column in columns])
-    return means / means.sum() if profile.classes else means
-
-
-def _mean(quantiles: Sequence[float]) -> float:
-    """Integrate the quantile function, which is evenly spaced."""
-    return (sum(quantiles) - (quantiles[0] + quantiles[-1]) / 2) / (len(quantiles) - 1)
 
 
 def _repeated(constant: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

@@ -14,8 +14,9 @@ from baton.core.errors import IntegrityBroken
 from baton.core.profile import profile_from_json
 from baton.core.release import Release
 from baton.packaging.agreement import gaps
+from baton.packaging.fallback import fallback_of
 from baton.packaging.manifest import MODEL, PROFILE
-from baton.packaging.reader import Contents, open_contents
+from baton.packaging.reader import Contents, bundle_path, open_contents
 from baton.packaging.rows import Rows
 from baton.packaging.scorer import Scorer
 from baton.serving.body_reader import BodyReader
@@ -38,6 +39,7 @@ class Predictor:
         # For what stands in where it fails, see `ladder`: a request that it is known to answer, and its reference.
         self.golden = parse_rows(contents.golden.rows[:1], contents.bundle.fields)
         self.profile = contents.files[PROFILE]
+        self.fallback = fallback_of(contents.files)
         self._scorer = Scorer(contents.files[MODEL])
 
     def score(self, rows: Rows) -> NDArray[np.float64]:
@@ -66,7 +68,9 @@ def load_predictor(folder: Path, release: Release, *, max_batch_rows: int) -> Pr
         IntegrityBroken: A file differs from its digest, the bundle is another
             model's, or a golden request gets another answer.
     """
-    return proven(open_contents(folder / BUNDLES / release.champion), release, max_batch_rows=max_batch_rows)
+    return proven(
+        open_contents(bundle_path(folder / BUNDLES, release.champion)), release, max_batch_rows=max_batch_rows
+    )
 
 
 def proven(contents: Contents, release: Release, *, max_batch_rows: int) -> Predictor:
@@ -76,6 +80,13 @@ def proven(contents: Contents, release: Release, *, max_batch_rows: int) -> Pred
             what=f"bundle {release.champion[:12]} is refused",
             why=f"it holds the model {contents.bundle.model!r}, expected {release.model!r}",
             fix="point the release at a bundle of this model",
+        )
+    # Epoch 0 is no release: the bundle is scored with by itself.
+    if 0 < release.epoch < contents.bundle.epoch:
+        raise IntegrityBroken(
+            what=f"bundle {release.champion[:12]} is refused",
+            why=f"it was sealed in epoch {contents.bundle.epoch}, and the release says epoch {release.epoch}",
+            fix="promote it, or roll back to a bundle of that time",
         )
     predictor = Predictor(contents, release)
     golden = parse_rows(contents.golden.rows, contents.bundle.fields)

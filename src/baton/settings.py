@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     online_url: str | None = Field(
         None, description="Redis that holds the online features; a SQLite file under home where left out."
     )
+    signing_key: Path | None = Field(
+        None, description="Private key that signs bundles, PEM on P-256; one made in the model's folder where left out."
+    )
     fits: int = Field(2, ge=1, description="Models fitted at the same time, one thread each.")
 
     def __init__(self, **values: Any) -> None:

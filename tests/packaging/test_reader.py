@@ -32,7 +32,8 @@ def sealed(tmp_path_factory, linear, fields, holdout, reference):
 
 @pytest.fixture
 def bundle(sealed, tmp_path):
-    return shutil.copytree(sealed.path, tmp_path / sealed.digest)
+    shutil.copytree(sealed.path.parents[1] / "signers", tmp_path / "signers")
+    return shutil.copytree(sealed.path, tmp_path / "bundles" / sealed.digest)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -103,12 +104,21 @@ def test_a_changed_manifest_no_longer_fits_the_folders_name(bundle):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 3}, "its format is 3"),
+        ({"format": 4}, "its format is 4"),
+        ({"format": 2}, "an epoch is in it where none belongs"),
+        ({"epoch": -1}, "its epoch is -1"),
         ({"files": {}}, "other files than a bundle has"),
         ({"files": None}, "not readable"),
         ({"strange": 1}, "not readable"),
     ],
-    ids=["of another format", "without files", "with no list of files", "with an unknown key"],
+    ids=[
+        "of another format",
+        "of an older format",
+        "of no epoch",
+        "without files",
+        "with no list of files",
+        "with an unknown key",
+    ],
 )
 def test_a_manifest_that_is_well_named_but_wrong_is_refused(bundle, change, reason):
     content = canonical_json(json.loads((bundle / "manifest.json").read_bytes()) | change)

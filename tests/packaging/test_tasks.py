@@ -3,6 +3,7 @@
 import json
 import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +16,6 @@ from baton.core.digest import canonical_json, digest_of_bytes
 from baton.core.errors import Misuse, ParityFailed
 from baton.core.profile import profile
 from baton.packaging.agreement import gaps
-from baton.packaging.manifest import write_manifest
 from baton.packaging.onnx_export import export
 from baton.packaging.onnx_models import exportable
 from baton.packaging.parity import TOLERANCE, prove, trained_scores
@@ -366,15 +366,17 @@ def test_a_bundle_says_its_task_and_carries_golden_answers(sealed, learned, task
     assert json.loads(contents.files["parity.json"])["task"] == task
 
 
-def test_a_bundle_of_the_first_format_is_still_read_and_is_binary(sealed, tmp_path):
-    files = dict(open_contents(sealed["binary"].path).files)
-    schema = json.loads(files["schema.json"])
+def test_a_bundle_of_the_first_format_is_still_read_and_is_binary(tmp_path):
+    """It is the second one whose schema does not say its task."""
+    (second,) = (Path(__file__).parents[1] / "cases" / "bundle_format_2").iterdir()
+    fields = json.loads((second / "manifest.json").read_bytes())
+    schema = json.loads((second / "schema.json").read_bytes())
     del schema["task"], schema["classes"]
-    files["schema.json"] = canonical_json(schema)
-    manifest = json.loads(write_manifest(model="m", model_digest="ab" * 32, contents=files))
-    content = canonical_json(manifest | {"format": 1})
-    folder = shutil.copytree(sealed["binary"].path, tmp_path / digest_of_bytes(content))
-    (folder / "schema.json").write_bytes(files["schema.json"])
+    said = canonical_json(schema)
+    fields["files"]["schema.json"] = {"sha256": digest_of_bytes(said), "size": len(said)}
+    content = canonical_json(fields | {"format": 1})
+    folder = shutil.copytree(second, tmp_path / "bundles" / digest_of_bytes(content))
+    (folder / "schema.json").write_bytes(said)
     (folder / "manifest.json").write_bytes(content)
 
     bundle = open_bundle(folder)

@@ -89,7 +89,8 @@ def sealed(tmp_path_factory):
 @pytest.fixture
 def state(sealed, tmp_path):
     """A state folder of its own, with both bundles and no release."""
-    shutil.copytree(sealed.folder / "bundles", tmp_path / MODEL / "bundles")
+    for part in ("bundles", "signers"):
+        shutil.copytree(sealed.folder / part, tmp_path / MODEL / part)
     return tmp_path / MODEL
 
 

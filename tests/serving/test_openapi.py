@@ -28,7 +28,8 @@ def document(tmp_path_factory, sealed):
     from baton.serving.release_file import write_release
 
     folder = tmp_path_factory.mktemp("served") / "flights"
-    shutil.copytree(sealed.folder / "bundles", folder / "bundles")
+    for part in ("bundles", "signers"):
+        shutil.copytree(sealed.folder / part, folder / part)
     write_release(folder, Release(model="flights", epoch=1, version="1", champion=sealed.bundles[0].digest))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,6 +9,7 @@ import pytest
 from baton.core.digest import canonical_json
 from baton.core.release import Mode
 from baton.packaging.manifest import FILES, write_manifest
+from baton.packaging.seal import write_bundle
 from baton.serving.metrics import Metrics
 from baton.serving.release_file import RELEASE_FILE
 from baton.serving.service_status import assessed, now_utc, read_statuses, rejected
@@ -153,13 +154,7 @@ def resealed(state, sealed, edit):
     contents = open_contents(state / "bundles" / sealed.bundles[1].digest)
     files = edit({name: contents.files[name] for name in FILES})
     manifest = write_manifest(model="flights", model_digest="5" * 64, contents=files)
-    from baton.core.digest import digest_of_bytes
-
-    folder = state / "bundles" / digest_of_bytes(manifest)
-    folder.mkdir()
-    for name, content in (files | {"manifest.json": manifest}).items():
-        (folder / name).write_bytes(content)
-    return folder.name
+    return write_bundle(state, files | {"manifest.json": manifest}).name
 
 
 def other_golden(files):

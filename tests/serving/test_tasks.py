@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton.core.bundle import Field
-from baton.core.digest import canonical_json, digest_of_bytes
+from baton.core.digest import canonical_json
 from baton.core.errors import IntegrityBroken
 from baton.core.profile import profile
 from baton.core.release import Release
 from baton.packaging.manifest import write_manifest
 from baton.packaging.reader import open_contents
-from baton.packaging.seal import seal
+from baton.packaging.seal import seal, write_bundle
 from baton.serving.app import create_app
 from baton.serving.client import PredictionClient
 from baton.serving.predictor import load_predictor
@@ -192,10 +192,7 @@ def test_golden_answers_that_differ_refuse_the_bundle(served, change):
         golden["scores"][3] *= 1.001
     files["golden.json"] = canonical_json(golden)
     manifest = write_manifest(model="m", model_digest="ab" * 32, contents=files)
-    folder = served.folder / "bundles" / digest_of_bytes(manifest)
-    folder.mkdir()
-    for name, content in {**files, "manifest.json": manifest}.items():
-        (folder / name).write_bytes(content)
+    folder = write_bundle(served.folder, {**files, "manifest.json": manifest})
 
     with pytest.raises(IntegrityBroken, match=r"golden request 3 differs|its answers have the shape"):
         load_predictor(served.folder, Release(model="m", epoch=2, version="2", champion=folder.name), max_batch_rows=8)

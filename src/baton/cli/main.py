@@ -22,6 +22,7 @@ from baton.cli.ledger_app import commands
 from baton.cli.options import HERE, MOST_PORT, AsOf, DryRun, Home, Json, Project, moment
 from baton.cli.rollout_commands import rollout
 from baton.cli.score_commands import scoring
+from baton.cli.signer_commands import signer
 
 app = typer.Typer(
     name="baton",
@@ -36,6 +37,7 @@ app.add_typer(watching, name="watch")
 app.add_typer(commands)
 app.add_typer(keys, name="key")
 app.add_typer(scoring)
+app.add_typer(signer, name="signer")
 app.add_typer(rollout, name="rollout")
 
 

@@ -22,11 +22,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A folder of model file, schema, reference profile, parity proof and golden requests, with every hash.
+    """A signed folder of model file, schema, reference profile, parity proof and golden requests, with every hash.
 
     `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every
     other file. `classes` are in the order of the scores; a binary model may
-    have none, and then predicts a 1.
+    have none, and then predicts a 1. `epoch` is the ledger's when it was sealed.
     """
 
     path: Path
@@ -36,3 +36,4 @@ class Bundle:
     fields: tuple[Field, ...]
     task: Task = "binary"
     classes: tuple[str, ...] = ()
+    epoch: int = 0
