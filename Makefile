@@ -161,7 +161,6 @@ bench-extraction: setup ## Copy a model by asking it, with and without the servi
 bench-size: setup ## Install the serving extra by itself and weigh it (JSON=1 for machines, MOST=300 to fail above)
 	@JSON=$(JSON) MOST=$(MOST) UV=$(UV) $(BIN)/python bench/size.py
 
-.PHONY: bench-parity
 .PHONY: bench-parity bench-tamper
 bench-parity: setup ## Compare sealed models with the trained ones, row by row (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/parity.py

@@ -53,20 +53,20 @@ def statement(name: str, digests: Mapping[str, str]) -> bytes:
     return json.dumps(payload, sort_keys=True).encode()
 
 
-def envelope(payload: bytes, signature: bytes, fingerprint: str) -> bytes:
-    """Put a signed statement into the file's format."""
+def envelope(payload: bytes, signature: bytes, fingerprint: str, *, kind: str = PAYLOAD_TYPE) -> bytes:
+    """Put a signed payload of some type into the file's format."""
     signed = {
         "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": kind,
         "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
     }
     material = {"publicKey": {"hint": fingerprint}, "tlogEntries": []}
     return json.dumps({"mediaType": MEDIA_TYPE, "verificationMaterial": material, "dsseEnvelope": signed}).encode()
 
 
-def to_be_signed(payload: bytes) -> bytes:
+def to_be_signed(payload: bytes, *, kind: str = PAYLOAD_TYPE) -> bytes:
     """Give DSSE's encoding of a payload with its type, which is what the key signs."""
-    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
 
 
 def fingerprint_of(key: ec.EllipticCurvePublicKey) -> str:
@@ -94,6 +94,19 @@ def verify_signature(content: bytes, *, digests: Mapping[str, str], signers: Pat
         IntegrityBroken: The signature is none, by nobody that is trusted, by
             a revoked key, of other bytes, or of other files.
     """
+    payload, hint = signed_payload(content, signers=signers, where=where)
+    if not _covers(payload, digests):
+        raise _refused(where, "its signature is of other files")
+    return hint
+
+
+def signed_payload(content: bytes, *, signers: Path, where: str, kind: str = PAYLOAD_TYPE) -> tuple[bytes, str]:
+    """Give what a trusted key has signed, and the key's fingerprint.
+
+    Raises:
+        IntegrityBroken: It is not readable, of another type, by nobody that is
+            trusted, by a revoked key, or of other bytes.
+    """
     try:
         fields: dict[str, Any] = json.loads(content)
         signed = fields["dsseEnvelope"]
@@ -104,12 +117,10 @@ def verify_signature(content: bytes, *, digests: Mapping[str, str], signers: Pat
         kinds = (fields["mediaType"], signed["payloadType"], len(signed["signatures"]))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise _refused(where, f"its signature is not readable ({type(error).__name__})") from error
-    if kinds != (MEDIA_TYPE, PAYLOAD_TYPE, 1):
-        raise _refused(where, "its signature is of another kind than OpenSSF model signing's")
-    _verify(_trusted(hint, signers, where), signature, payload, where)
-    if not _covers(payload, digests):
-        raise _refused(where, "its signature is of other files")
-    return str(hint)
+    if kinds != (MEDIA_TYPE, kind, 1):
+        raise _refused(where, "its signature is of another kind than is read here")
+    _verify(_trusted(hint, signers, where), signature, to_be_signed(payload, kind=kind), where)
+    return payload, str(hint)
 
 
 def unsigned_bundles(signers_folder: Path) -> frozenset[str] | None:
@@ -146,11 +157,11 @@ def _trusted(hint: object, signers: Path, where: str) -> ec.EllipticCurvePublicK
     return key
 
 
-def _verify(key: ec.EllipticCurvePublicKey, signature: bytes, payload: bytes, where: str) -> None:
+def _verify(key: ec.EllipticCurvePublicKey, signature: bytes, content: bytes, where: str) -> None:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        key.verify(signature, to_be_signed(payload), algorithm_of(key))
+        key.verify(signature, content, algorithm_of(key))
     except InvalidSignature as error:
         raise _refused(where, "its signature does not fit") from error
 

@@ -18,6 +18,7 @@ from baton.core.digest import canonical_json
 from baton.core.errors import Misuse, SourceMissing
 from baton.core.whole_file import replace_file
 from baton.packaging.signature import (
+    PAYLOAD_TYPE,
     REVOKED,
     SHOWN,
     SIGNERS,
@@ -59,10 +60,15 @@ def sign(folder: Path, name: str, digests: Mapping[str, str], *, key: Path | Non
         SourceMissing: The key from elsewhere is not there.
         Misuse: It is no elliptic curve key, or it is revoked.
     """
+    return sign_payload(folder, statement(name, digests), key=key)
+
+
+def sign_payload(folder: Path, payload: bytes, *, kind: str = PAYLOAD_TYPE, key: Path | None = None) -> bytes:
+    """Give a payload of some type in its signed envelope; see `sign`."""
     private = _private_key(folder, key)
-    payload, public = statement(name, digests), private.public_key()
-    signature = private.sign(to_be_signed(payload), algorithm_of(public, deterministic=True))
-    return envelope(payload, signature, fingerprint_of(public))
+    public = private.public_key()
+    signature = private.sign(to_be_signed(payload, kind=kind), algorithm_of(public, deterministic=True))
+    return envelope(payload, signature, fingerprint_of(public), kind=kind)
 
 
 def signers(folder: Path) -> tuple[Signer, ...]:

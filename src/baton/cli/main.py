@@ -23,6 +23,7 @@ from baton.cli.options import HERE, MOST_PORT, AsOf, DryRun, Home, Json, Project
 from baton.cli.rollout_commands import rollout
 from baton.cli.score_commands import scoring
 from baton.cli.signer_commands import signer
+from baton.cli.store_commands import storing
 
 app = typer.Typer(
     name="baton",
@@ -38,6 +39,7 @@ app.add_typer(commands)
 app.add_typer(keys, name="key")
 app.add_typer(scoring)
 app.add_typer(signer, name="signer")
+app.add_typer(storing)
 app.add_typer(rollout, name="rollout")
 
 
