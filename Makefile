@@ -167,3 +167,7 @@ bench-parity: setup ## Compare sealed models with the trained ones, row by row (
 
 bench-tamper: setup ## Tamper with sealed bundles in every way and count what is accepted (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/tamper.py
+
+.PHONY: bench-drift
+bench-drift: peers ## Simulate drift: false retrainings, faults found, ten million rows, beside others (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/drift.py

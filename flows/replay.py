@@ -69,6 +69,7 @@ class Replay:
         self.watcher = Watcher(platform)
         self.diary = Diary()
         self._scheduled = scheduled
+        self._told: set[str] = set()
         self._triggers = Triggers(platform.folder / "triggers.db")
         self._cooldown = timedelta(days=platform.spec.retraining.cooldown_days)
         self._project = str(platform.spec.folder)
@@ -160,8 +161,9 @@ class Replay:
         if drift is None:
             return
         as_of = self.midnight(day + timedelta(days=1))
-        alarm = f"score PSI {drift.psi:.2f} over {drift.limit:.2f} for {drift.days} days"
-        if drift.days == self.platform.spec.drift.persistence_days:
+        alarm = drift.reason
+        if drift.key not in self._told:
+            self._told.add(drift.key)
             self.diary.note(as_of, EventKind.DRIFTED, alarm, f"{drift.psi:.2f}")
             parts.say(f"{day:%-d %B}: ALARM, {alarm}")
         asked = Trigger(model=drift.model, key=drift.key, reason=DRIFT, as_of=as_of)

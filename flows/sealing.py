@@ -108,7 +108,12 @@ def _seal(
         pipeline=fitted.pipeline,
         fields=fields_of(spec, learned.known),
         profile=profile(
-            reference[names], scores, text=spec.features.text, parts=_parts(reference), classes=fitted.classes
+            reference[names],
+            scores,
+            text=spec.features.text,
+            parts=_parts(reference),
+            days=_days(spec, reference),
+            classes=fitted.classes,
         ),
         holdout=holdout,
         golden=holdout.iloc[golden_rows(holdout, held, text=spec.features.text, count=GOLDEN_ROWS)],
@@ -149,3 +154,10 @@ def _parts(rows: pd.DataFrame) -> NDArray[np.int64]:
     parts = days // PART_DAYS
     whole = (int(days.max()) + 1) // PART_DAYS
     return np.where(parts < whole, parts, -1)
+
+
+def _days(spec: ModelSpec, rows: pd.DataFrame) -> NDArray[np.datetime64]:
+    """Give the day of each row in the project's zone."""
+    local = rows["moment"].dt.tz_convert(spec.prediction.timezone).dt.tz_localize(None)
+    days: NDArray[np.datetime64] = local.to_numpy().astype("datetime64[D]")
+    return days

@@ -54,7 +54,7 @@ def _answer(baton: Platform, watched: Watched, *, project: str, home: str | None
     drift = watched.event
     if drift is None:
         return None
-    reason = f"{DRIFT}: score PSI {drift.psi:.2f} over {drift.limit:.2f} for {drift.days} days"
+    reason = f"{DRIFT}: {drift.reason}"
     as_of = drift.at.isoformat()
     if baton.settings.prefect_url:
         from baton.flows.prefect_server import emit_drift

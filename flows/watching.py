@@ -68,7 +68,16 @@ class Watcher:
         window = self._scored(self._log.read(start=start, end=as_of), champion)
         # The next look begins later, but a day's or a month's rows may be asked for.
         self._log.forget(before=min(start, as_of - MONTH))
-        drift = judge(window, profile, spec.drift, model=spec.name, digest=digest, start=start, end=as_of)
+        drift = judge(
+            window,
+            profile,
+            spec.drift,
+            model=spec.name,
+            digest=digest,
+            start=start,
+            end=as_of,
+            zone=spec.prediction.timezone,
+        )
         labels = self._labels(since=start, as_of=as_of)
         performance = measure(
             window,
@@ -87,7 +96,7 @@ class Watcher:
         )
         self._history.add(drift)
         reports = self._history.of(digest)
-        return Watched(drift=drift, performance=performance, event=event(reports, days=spec.drift.persistence_days))
+        return Watched(drift=drift, performance=performance, event=event(reports, spec.drift))
 
     def _labels(self, *, since: datetime, as_of: datetime) -> pd.DataFrame:
         """Give the labels that can belong to predictions since a moment: none is known before it is predicted."""

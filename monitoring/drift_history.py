@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from baton.core.digest import canonical_json
-from baton.core.drift_report import ColumnDrift, DriftReport, Level
+from baton.core.drift_report import ColumnDrift, DriftReport, Level, Sign
 
 
 class DriftHistory:
@@ -75,4 +75,4 @@ def _report(line: str) -> DriftReport | None:
 
 
 def _column(fields: dict[str, Any]) -> ColumnDrift:
-    return ColumnDrift(**{**fields, "level": Level(fields["level"])})
+    return ColumnDrift(**{**fields, "level": Level(fields["level"]), "sign": Sign(fields.get("sign", "distribution"))})

@@ -115,7 +115,7 @@ def reference(training: pd.DataFrame) -> Profile:
 
 @pytest.fixture
 def policy() -> DriftSpec:
-    return DriftSpec(minimum_rows=500)
+    return DriftSpec(limits="textbook", retrain_on="score", minimum_rows=500)
 
 
 def verdict(*, gain: float, low: float, high: float, passed: bool) -> Verdict:

@@ -171,7 +171,10 @@ def test_other_answers_alarm_and_are_told(asked: SimpleNamespace) -> None:
 def test_a_class_that_nobody_has_seen_predicted_counts_as_new() -> None:
     called = np.eye(3)[np.arange(900) % 2]
     frozen = profile(pd.DataFrame({"x": np.zeros(900)}), called, text=[], classes=CLASSES)
-    window = with_answers(pd.DataFrame({"feature.x": np.zeros(900)}), np.eye(3)[np.arange(900) % 3], classes=CLASSES)
+    asked_at = pd.to_datetime([START] * 900)
+    window = with_answers(
+        pd.DataFrame({"moment": asked_at, "feature.x": np.zeros(900)}), np.eye(3)[np.arange(900) % 3], classes=CLASSES
+    )
     report = judge(window, frozen, POLICY, model="m", digest="a" * 64, start=START, end=END)
     assert report.score.new_values == pytest.approx(1 / 3)
     assert report.score.level is Level.ALARM

@@ -17,12 +17,23 @@ class Level(StrEnum):
     INSUFFICIENT = "insufficient-data"
 
 
+class Sign(StrEnum):
+    """By what a column shows that it has moved."""
+
+    DISTRIBUTION = "distribution"
+    MISSING = "missing"
+    OUTSIDE = "outside"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDrift:
     """One column of a window beside its reference; `limit` is the PSI that alarms, and `why` says whose it is.
 
-    A column whose own variation passes the limit without any drift is watched
-    but never alarms (`silent`).
+    Every figure is of the newest `over_days` of the window, those that decided
+    its level by `sign`; `p_value` is the chance of as much without drift, None
+    where the limit is the project's own. `outside` is the share beyond the
+    reference's range. A column whose own variation passes the limit without
+    any drift, or that names rows, is watched but never alarms (`silent`).
     """
 
     name: str
@@ -35,6 +46,10 @@ class ColumnDrift:
     why: str
     silent: bool
     level: Level
+    outside: float = 0.0
+    over_days: int = 0
+    p_value: float | None = None
+    sign: Sign = Sign.DISTRIBUTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +63,15 @@ class DriftReport:
     rows: int
     score: ColumnDrift | None
     columns: tuple[ColumnDrift, ...]
+
+    @property
+    def moved(self) -> tuple[ColumnDrift, ...]:
+        """What alarms: the score first, then the features, the least likely without drift and the furthest first."""
+        loud = sorted(
+            (column for column in self.columns if column.level is Level.ALARM),
+            key=lambda column: (1.0 if column.p_value is None else column.p_value, -column.psi),
+        )
+        return (*((self.score,) if self.score and self.score.level is Level.ALARM else ()), *loud)
 
     @property
     def level(self) -> Level:
