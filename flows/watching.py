@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from baton.packaging.reader import Contents
 
 MONTH = timedelta(days=31)
+# Labels that take longer than this part of a window are known from windows before it.
+SLOW_LABELS = 0.25
+HISTORY = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +68,16 @@ class Watcher:
         champion, profile = self._in_force()
         digest = champion.bundle.digest
         start = as_of - timedelta(days=spec.drift.window_days)
-        window = self._scored(self._log.read(start=start, end=as_of), champion)
+        before = self._history_start(start)
+        rows = self._scored(self._log.read(start=before, end=as_of), champion)
+        window = rows[rows["moment"] >= start]
         # The next look begins later, but a day's or a month's rows may be asked for.
-        self._log.forget(before=min(start, as_of - MONTH))
-        drift = judge(
-            window,
-            profile,
-            spec.drift,
-            model=spec.name,
-            digest=digest,
-            start=start,
-            end=as_of,
-            zone=spec.prediction.timezone,
-        )
-        labels = self._labels(since=start, as_of=as_of)
+        self._log.forget(before=min(before, as_of - MONTH))
+        zone = spec.prediction.timezone
+        drift = judge(window, profile, spec.drift, model=spec.name, digest=digest, start=start, end=as_of, zone=zone)
+        labels = self._labels(since=before, as_of=as_of)
         performance = measure(
-            window,
+            rows,
             labels,
             key=spec.prediction.id,
             label=spec.label.column,
@@ -97,6 +94,12 @@ class Watcher:
         self._history.add(drift)
         reports = self._history.of(digest)
         return Watched(drift=drift, performance=performance, event=event(reports, spec.drift))
+
+    def _history_start(self, start: datetime) -> datetime:
+        """Give the first moment that is read: before the window where labels take long, so that it is known how long."""
+        spec = self._platform.spec
+        slow = spec.label.wait_hours > SLOW_LABELS * 24 * spec.drift.window_days
+        return start - HISTORY * timedelta(days=spec.drift.window_days) if slow else start
 
     def _labels(self, *, since: datetime, as_of: datetime) -> pd.DataFrame:
         """Give the labels that can belong to predictions since a moment: none is known before it is predicted."""

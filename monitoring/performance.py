@@ -19,9 +19,10 @@ from baton.core.drift_report import PerformanceReport
 from baton.core.errors import EmptyWindow
 from baton.core.policy import METRICS, Metric, Task
 from baton.core.profile import SCORE
-from baton.monitoring.labels import attach
+from baton.monitoring.label_delay import Weighted, censoring_weights
+from baton.monitoring.labels import attach, corrected
 from baton.monitoring.prediction_window import answer_columns, answers_of
-from baton.training import metrics
+from baton.training import metrics, weighted_metrics
 from baton.training.resampling import resampling
 
 if TYPE_CHECKING:
@@ -69,6 +70,21 @@ def measure(
 ) -> PerformanceReport:
     """Measure a window's answers against the labels known at `as_of`; `told` ones are by prediction id, see `attach`.
 
+    Args:
+        window: Answered rows; those before `start` only tell how long labels take.
+        labels: See `attach`.
+        key: See `attach`.
+        label: See `attach`.
+        as_of: Moment of knowledge (aware, UTC).
+        model: Name of the model.
+        digest: Digest of the champion's bundle.
+        start: First moment of the window.
+        end: End of the window.
+        task: What is predicted.
+        classes: The classes of the label, where it has several.
+        quantile: Quantile of the pinball loss.
+        told: See `attach`.
+
     Returns:
         Every metric of the task, and calibration (of two classes the mean
         score minus the rate of the label, positive where the model expects too
@@ -76,29 +92,53 @@ def measure(
         the same.
     """
     # A window has dozens of features, which none of this needs.
-    needed = ("id", "entity", *answer_columns(SCORE, classes=classes))
+    needed = ("id", "entity", "moment", *answer_columns(SCORE, classes=classes))
     answers = window[[name for name in needed if name in window]]
     joined = attach(answers, labels, key=key, label=label, as_of=as_of, classes=classes, told=told)
-    known = joined.dropna(subset=["label"])
+    inside = (joined["moment"] >= start).to_numpy()
+    counted = _weighted(joined, inside, as_of=as_of, classes=classes)
+    here = inside & joined["label"].notna().to_numpy()
+    known, weights = joined[here], counted.weights[here]
     truth, score = known["label"].to_numpy(dtype=np.float64), answers_of(known, classes=classes)
-    found: dict[str, float | None] = {
-        metric: finite(metrics.measure(metric, truth, score, quantile=quantile)) if len(known) else None
-        for metric in METRICS[task]
-    }
+    even = np.ones(len(known))
+    corrected_metrics, plain_metrics = (
+        {
+            metric: finite(weighted_metrics.measure(metric, truth, score, each, quantile=quantile))
+            for metric in METRICS[task]
+        }
+        for each in (weights, even)
+    )
     return PerformanceReport(
         model=model,
         digest=digest,
         start=start,
         end=end,
         as_of=as_of,
-        rows=len(window),
+        rows=int(inside.sum()),
         labelled=len(known),
-        auc=found.get("auc"),
-        log_loss=found.get("log_loss"),
-        brier=found.get("brier"),
-        calibration=_calibration(truth, score) if len(known) else None,
-        metrics=found,
+        auc=corrected_metrics.get("auc"),
+        log_loss=corrected_metrics.get("log_loss"),
+        brier=corrected_metrics.get("brier"),
+        calibration=finite(_calibration(truth, score, weights)) if weights.sum() > 0 else None,
+        metrics=corrected_metrics,
+        unweighted=plain_metrics,
+        young=int(counted.young.sum()),
+        corrected=corrected(joined[inside], labels, key=key, label=label, as_of=as_of, told=told),
     )
+
+
+def _weighted(joined: pd.DataFrame, inside: NDArray[np.bool_], *, as_of: datetime, classes: Sequence[str]) -> Weighted:
+    """Weigh each label by how likely one of its kind has come by now."""
+    labels = joined["label"].to_numpy(dtype=np.float64)
+    if np.isfinite(labels).all():
+        return Weighted(weights=np.ones(len(labels)), young=np.zeros(len(labels), dtype=np.bool_))
+    scores = answers_of(joined, classes=classes)
+    ages = (as_of - joined["moment"]).dt.total_seconds().to_numpy()
+    delays = (joined["label_at"] - joined["moment"]).dt.total_seconds().to_numpy(dtype=np.float64)
+    # A label that became known before its prediction took no time.
+    delays = np.where(np.isfinite(labels), np.clip(delays, 0.0, ages), np.nan)
+    kinds = scores if scores.ndim == 1 else scores.max(axis=1)
+    return censoring_weights(labels, kinds, delays, ages, window=inside)
 
 
 def compare(
@@ -164,8 +204,8 @@ def compare(
     )
 
 
-def _calibration(truth: Numbers, score: Numbers) -> float:
+def _calibration(truth: Numbers, score: Numbers, weights: Numbers) -> float:
     """Give how much more the model expects than comes true, on average."""
     if score.ndim == 1:
-        return float(score.mean() - truth.mean())
-    return float(score.max(axis=1).mean() - (np.argmax(score, axis=1) == truth).mean())
+        return float(np.average(score - truth, weights=weights))
+    return float(np.average(score.max(axis=1) - (np.argmax(score, axis=1) == truth), weights=weights))

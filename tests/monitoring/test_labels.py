@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from baton.core.errors import SourceMissing
-from baton.monitoring.labels import attach
+from baton.monitoring.labels import attach, corrected
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ def test_a_label_sent_by_prediction_goes_before_one_that_joins_by_entity(
     labels["late"] = classes[0] if classes else 0
     label, number = sent
     told = pd.DataFrame({"id": ["p3", "p9"], "label": [label] * 2, "number": pd.Series([number] * 2, dtype=float)})
+    told = told.assign(given_at=world.start + timedelta(hours=30), revision=1)
     answered = window.assign(id=["p0", "p1", "p2", "p3"])
 
     found = attach(
@@ -91,3 +92,16 @@ def test_a_label_sent_by_prediction_goes_before_one_that_joins_by_entity(
     )
 
     np.testing.assert_array_equal(found["label"], [0, 0, np.nan, expected])
+
+
+def test_f8_the_last_label_wins_and_what_it_replaced_is_counted(world: SimpleNamespace, window: pd.DataFrame) -> None:
+    """F8: twice the same is no correction."""
+    facts = {"key": "flight", "label": "late", "as_of": world.start + timedelta(hours=9)}
+    labels = landed(world, ("a", 1, 2), ("a", 1, 3), ("b", 0, 2), ("b", 1, 8), ("c", 0, 2), ("c", 1, 10))
+    asked = window.assign(id=["p1", "p2", "p3", "p4"])
+    joined = attach(asked, labels, **facts)
+    assert joined["label"].tolist() == [1, 1, 0, 1]
+    assert (joined["label_at"] - world.start).dt.total_seconds().div(3600).tolist() == [3, 8, 2, 3]
+    assert corrected(asked, labels, **facts) == 1
+    told = pd.DataFrame({"id": ["p1", "p4"], "revision": [2, 1]})
+    assert corrected(asked, labels, **facts, told=told) == 2

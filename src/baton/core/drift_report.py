@@ -92,7 +92,10 @@ class PerformanceReport:
     """How good the answers of a window were, from the labels that had arrived by `as_of`.
 
     `maturity` is the share of answered rows with a label, 0-1. `metrics` has
-    every metric of the task, None where the labels cannot tell. `calibration`
+    every metric of the task, None where the labels cannot tell; labels that
+    have come stand for those of their kind that have not, and `unweighted` has
+    the same over the labels as they came. `young` rows are too new for that,
+    and `corrected` labels replaced an earlier, other one. `calibration`
     is the mean answer minus the mean label; of several classes the mean chance
     of what was predicted minus the share that came true.
     """
@@ -109,6 +112,9 @@ class PerformanceReport:
     brier: float | None
     calibration: float | None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    unweighted: Mapping[str, float | None] = field(default_factory=dict)
+    young: int = 0
+    corrected: int = 0
 
     @property
     def maturity(self) -> float:
