@@ -171,8 +171,13 @@ bench-tamper: setup ## Tamper with sealed bundles in every way and count what is
 .PHONY: bench-drift
 
 .PHONY: bench-drift bench-delay
+
+.PHONY: bench-drift bench-delay bench-estimate
 bench-drift: peers ## Simulate drift: false retrainings, faults found, ten million rows, beside others (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/drift.py
 
 bench-delay: setup ## Measure models by late labels, weighted and as they come, against all labels (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/delay.py
+
+bench-estimate: setup ## Estimate performance without labels, and see what labels then say (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/estimate.py

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from baton.compose import Platform
     from baton.core.evaluation import Evaluation
+    from baton.core.outlook import Outlook
     from baton.core.snapshot import Snapshot
     from baton.core.spec import ModelSpec
     from baton.training.baselines import Baseline
@@ -114,6 +115,7 @@ def _seal(
             parts=_parts(reference),
             days=_days(spec, reference),
             classes=fitted.classes,
+            outlook=_outlook(spec, learned, held if fitted is learned.twin else None),
         ),
         holdout=holdout,
         golden=holdout.iloc[golden_rows(holdout, held, text=spec.features.text, count=GOLDEN_ROWS)],
@@ -154,6 +156,18 @@ def _parts(rows: pd.DataFrame) -> NDArray[np.int64]:
     parts = days // PART_DAYS
     whole = (int(days.max()) + 1) // PART_DAYS
     return np.where(parts < whole, parts, -1)
+
+
+def _outlook(spec: ModelSpec, learned: Learned, held: NDArray[np.float64] | None) -> Outlook | None:
+    """Measure calibration by day where neither fit has learnt: the twin's, on the holdout, stands for the refit's."""
+    from baton.training.fit import predict
+    from baton.training.outlook import outlook
+
+    if spec.task != "binary":
+        return None
+    scores = predict(learned.twin, learned.holdout) if held is None else held
+    labels = learned.holdout["label"].to_numpy(dtype=np.float64)
+    return outlook(labels, scores, _days(spec, learned.holdout))
 
 
 def _days(spec: ModelSpec, rows: pd.DataFrame) -> NDArray[np.datetime64]:

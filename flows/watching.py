@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from baton.compose import Platform
-    from baton.core.drift_report import DriftReport, PerformanceReport
+    from baton.core.drift_report import DriftReport, Estimate, PerformanceReport
     from baton.core.profile import Profile
     from baton.monitoring.alarm import DriftEvent
     from baton.packaging.reader import Contents
@@ -33,10 +33,11 @@ HISTORY = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What one look found; `event` is there when drift has lasted long enough to retrain."""
+    """What one look found, each on its own; `event` is there when drift has lasted long enough to retrain."""
 
     drift: DriftReport
     performance: PerformanceReport
+    estimate: Estimate
     event: DriftEvent | None
 
 
@@ -93,10 +94,23 @@ class Watcher:
         )
         self._history.add(drift)
         reports = self._history.of(digest)
-        return Watched(drift=drift, performance=performance, event=event(reports, spec.drift))
+        estimate = self._estimate(window, profile, drift, performance)
+        return Watched(drift=drift, performance=performance, estimate=estimate, event=event(reports, spec.drift))
+
+    def _estimate(
+        self, window: pd.DataFrame, profile: Profile, drift: DriftReport, performance: PerformanceReport
+    ) -> Estimate:
+        """Estimate how good the window's answers are likely to be, whether or not labels have come."""
+        from baton.core.profile import SCORE
+        from baton.monitoring.estimate import judged
+
+        zone = self._platform.spec.prediction.timezone
+        days = window["moment"].dt.tz_convert(zone).dt.tz_localize(None).to_numpy().astype("datetime64[D]")
+        scores = window[SCORE].to_numpy(dtype=np.float64) if SCORE in window else np.zeros(0)
+        return judged(scores, days, profile.outlook, drift=drift, realised=performance)
 
     def _history_start(self, start: datetime) -> datetime:
-        """Give the first moment that is read: before the window where labels take long, so that it is known how long."""
+        """Give the first moment that is read: earlier where labels take long, so that it is known how long."""
         spec = self._platform.spec
         slow = spec.label.wait_hours > SLOW_LABELS * 24 * spec.drift.window_days
         return start - HISTORY * timedelta(days=spec.drift.window_days) if slow else start

@@ -100,14 +100,15 @@ def measure(
     here = inside & joined["label"].notna().to_numpy()
     known, weights = joined[here], counted.weights[here]
     truth, score = known["label"].to_numpy(dtype=np.float64), answers_of(known, classes=classes)
-    even = np.ones(len(known))
-    corrected_metrics, plain_metrics = (
-        {
-            metric: finite(weighted_metrics.measure(metric, truth, score, each, quantile=quantile))
+
+    def measured(counts: Numbers) -> dict[str, float | None]:
+        of = {
+            metric: weighted_metrics.measure(metric, truth, score, counts, quantile=quantile)
             for metric in METRICS[task]
         }
-        for each in (weights, even)
-    )
+        return {str(metric): finite(value) for metric, value in of.items()}
+
+    metrics_of_all = measured(weights)
     return PerformanceReport(
         model=model,
         digest=digest,
@@ -116,12 +117,12 @@ def measure(
         as_of=as_of,
         rows=int(inside.sum()),
         labelled=len(known),
-        auc=corrected_metrics.get("auc"),
-        log_loss=corrected_metrics.get("log_loss"),
-        brier=corrected_metrics.get("brier"),
+        auc=metrics_of_all.get("auc"),
+        log_loss=metrics_of_all.get("log_loss"),
+        brier=metrics_of_all.get("brier"),
         calibration=finite(_calibration(truth, score, weights)) if weights.sum() > 0 else None,
-        metrics=corrected_metrics,
-        unweighted=plain_metrics,
+        metrics=metrics_of_all,
+        unweighted=measured(np.ones(len(known))),
         young=int(counted.young.sum()),
         corrected=corrected(joined[inside], labels, key=key, label=label, as_of=as_of, told=told),
     )
@@ -133,11 +134,11 @@ def _weighted(joined: pd.DataFrame, inside: NDArray[np.bool_], *, as_of: datetim
     if np.isfinite(labels).all():
         return Weighted(weights=np.ones(len(labels)), young=np.zeros(len(labels), dtype=np.bool_))
     scores = answers_of(joined, classes=classes)
-    ages = (as_of - joined["moment"]).dt.total_seconds().to_numpy()
-    delays = (joined["label_at"] - joined["moment"]).dt.total_seconds().to_numpy(dtype=np.float64)
+    ages = np.asarray((as_of - joined["moment"]).dt.total_seconds(), dtype=np.float64)
+    took = np.asarray((joined["label_at"] - joined["moment"]).dt.total_seconds(), dtype=np.float64)
     # A label that became known before its prediction took no time.
-    delays = np.where(np.isfinite(labels), np.clip(delays, 0.0, ages), np.nan)
-    kinds = scores if scores.ndim == 1 else scores.max(axis=1)
+    delays = np.where(np.isfinite(labels), np.clip(took, 0.0, ages), np.nan)
+    kinds: Numbers = scores if scores.ndim == 1 else np.asarray(scores.max(axis=1), dtype=np.float64)
     return censoring_weights(labels, kinds, delays, ages, window=inside)
 
 

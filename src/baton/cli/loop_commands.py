@@ -100,17 +100,15 @@ def watch(project: Path, *, home: Path | None, as_of: datetime, as_json: bool) -
     """Look at the champion; exit 1 if it drifted."""
     from baton.flows.watching import Watcher
     from baton.monitoring.drift_text import drift_line
+    from baton.monitoring.performance_text import estimate_line, realised_line
 
     watched = Watcher(platform(project, home=home)).look(as_of=as_of)
     if as_json:
-        output.machine({"drift": watched.drift, "level": watched.drift.level, "performance": watched.performance})
+        found = {"drift": watched.drift, "performance": watched.performance, "estimate": watched.estimate}
+        output.machine({**found, "level": watched.drift.level})
     else:
-        output.line(drift_line(watched.drift))
-        performance = watched.performance
-        if performance.auc is not None:
-            metrics = f"AUC {performance.auc:.3f}, log loss {performance.log_loss:.4f}"
-            labels = f"{performance.labelled:,} labels ({performance.maturity:.0%} have come)"
-            output.line(f"{metrics}, calibration {performance.calibration:+.3f} on {labels}")
+        for each in (drift_line(watched.drift), realised_line(watched.performance), estimate_line(watched.estimate)):
+            output.line(each)
     if watched.drift.drifted:
         sys.exit(DRIFTED)
 

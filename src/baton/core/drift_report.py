@@ -120,3 +120,26 @@ class PerformanceReport:
     def maturity(self) -> float:
         """Share of the answered rows whose label had arrived."""
         return self.labelled / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimated:
+    """One metric as it is likely to be, with the interval that holds the realised one nine times in ten."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How good a window's answers are likely to be, without labels: a proxy, and shown as one.
+
+    `reference` are the metrics of the champion's holdout. Where it is not
+    `trusted`, `why` says what speaks against it.
+    """
+
+    metrics: Mapping[str, Estimated]
+    reference: Mapping[str, float]
+    trusted: bool
+    why: str

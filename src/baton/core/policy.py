@@ -214,9 +214,7 @@ class DriftSpec(Section):
     """When a served window counts as moved."""
 
     limits: Literal["calibrated", "textbook"] = Field(
-        "calibrated",
-        description="`calibrated`: each column's limit comes from how the reference's own days differ, the rows of the"
-        " window and `error_rate`. `textbook`: `warn` and `alarm` for all columns.",
+        "calibrated", description="By how the reference's own days differ, or `warn` and `alarm` for all columns."
     )
     retrain_on: Literal["any", "score"] = Field(
         "any", description="Whose alarm asks for a retraining: any column's, or the score's alone."
@@ -224,15 +222,15 @@ class DriftSpec(Section):
     window_days: int = Field(28, ge=1, description="Days of served rows that are compared with the reference.")
     window_rows: int | None = Field(None, ge=1, description="Newest rows of these days that count; all where left out.")
     minimum_rows: int = Field(1_000, ge=1, description="Fewest served rows on which a limit counts.")
-    warn: float = Field(0.10, gt=0, description="PSI from which reports show a column as moved; textbook: that warns.")
-    alarm: float = Field(0.25, gt=0, description="PSI from which reports show it as far moved; textbook: that alarms.")
+    warn: float = Field(0.10, gt=0, description="PSI that reports show as moved; textbook: that warns.")
+    alarm: float = Field(0.25, gt=0, description="PSI that reports show as far; textbook: that alarms.")
     error_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         0.05, description="Calibrated: chance that anything alarms without drift, over all columns and `looks`."
     )
     looks: int = Field(90, ge=1, description="Calibrated: daily looks over which `error_rate` is spent evenly.")
     effect: float = Field(0.02, ge=0, description="Calibrated: smallest PSI that counts, however significant.")
     effect_share: Share = Field(
-        0.02, description="Calibrated: smallest growth of the missing, out-of-range or new share that counts."
+        0.02, description="Calibrated: smallest growth of the missing or odd share that counts."
     )
     persistence_days: int = Field(2, ge=1, description="Days with an alarm before a retraining starts...")
     persistence_of: int = Field(3, ge=1, description="...among this many days in a row, the newest one of them.")
@@ -240,9 +238,7 @@ class DriftSpec(Section):
     @model_validator(mode="after")
     def _can_persist(self) -> DriftSpec:
         if self.persistence_days > self.persistence_of:
-            raise ValueError(
-                f"persistence_days {self.persistence_days} are more than persistence_of {self.persistence_of}"
-            )
+            raise ValueError("persistence_days are more than persistence_of")
         return self
 
     @property

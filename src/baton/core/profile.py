@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baton.core.digest import canonical_json
+from baton.core.outlook import Outlook
 from baton.core.variation import Variation, variation
 
 if TYPE_CHECKING:
@@ -114,13 +115,14 @@ class Profile:
 
     Of several classes `score` is the text column `predicted`, the shares of
     the likeliest classes, and `classes` has the chance of each, as a number
-    column `score.<class>`.
+    column `score.<class>`. `outlook` is how well the score is calibrated, of two classes.
     """
 
     rows: int
     columns: tuple[ColumnProfile, ...]
     score: ColumnProfile
     classes: tuple[ColumnProfile, ...] = ()
+    outlook: Outlook | None = None
 
     def to_json(self) -> bytes:
         """Render the canonical JSON; `profile_from_json` reads it back."""
@@ -204,6 +206,7 @@ def profile(
     parts: NDArray[np.int64] | None = None,
     classes: Sequence[str] = (),
     days: NDArray[np.datetime64] | None = None,
+    outlook: Outlook | None = None,
 ) -> Profile:
     """Freeze the reference of a model from the features and scores of its training rows.
 
@@ -217,6 +220,7 @@ def profile(
             row belongs to; their differences are each column's `floor`.
         days: The day of each row, as `datetime64[D]`; how days differ is each
             column's `variation`.
+        outlook: How well the score is calibrated on rows that the model has not seen.
     """
     import pandas as pd
 
@@ -226,7 +230,7 @@ def profile(
     scores = np.asarray(score, dtype=np.float64)
     if scores.ndim == 1:
         answered = profile_column(pd.Series(scores, name=SCORE), kind="number", **blocks)
-        return Profile(rows=len(features), columns=columns, score=answered)
+        return Profile(rows=len(features), columns=columns, score=answered, outlook=outlook)
     if len(classes) != scores.shape[1]:
         raise ValueError(f"{scores.shape[1]} scores a row need as many classes, found {len(classes)}")
     called = pd.Series(np.asarray(classes, dtype=object)[np.argmax(scores, axis=1)], name=PREDICTED)
@@ -247,7 +251,14 @@ def profile_from_json(content: bytes | str) -> Profile:
         columns=tuple(_column(column) for column in fields["columns"]),
         score=_column(fields["score"]),
         classes=tuple(_column(column) for column in fields.get("classes", ())),
+        outlook=_outlook(fields.get("outlook")),
     )
+
+
+def _outlook(fields: dict[str, Any] | None) -> Outlook | None:
+    if fields is None:
+        return None
+    return Outlook(**{**fields, "shared": tuple(fields["shared"]), "error": tuple(fields["error"])})
 
 
 def _column(fields: dict[str, Any]) -> ColumnProfile:
