@@ -101,7 +101,10 @@ bench-batching: setup ## Compare batching with plain BentoML and FastAPI (JSON=1
 clean: ## Remove state and caches, keep packages
 	@rm -rf .baton .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
-.PHONY: bench-data
+.PHONY: bench-data bench-corruption
+bench-corruption: setup ## Plant faults in real days, and land 200 clean ones (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/corruption.py
+
 bench-data: setup ## Check a million rows of fifty columns, beside Great Expectations on pandas (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/data.py
 

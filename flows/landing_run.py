@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from baton.core.errors import DataRefused, listed
@@ -97,21 +97,36 @@ def _land_input(platform: Platform, arriving: Arrivals) -> list[DataReport]:
 def _land(platform: Platform, arrived: Arrived, *, note: Callable[[Batch], None] | None = None) -> list[DataReport]:
     """Test one batch and land it, unless it is stopped; `note` is told before the watermark moves."""
     batch = arrived.batch
-    if batch.rows.empty and arrived.bad is None:
+    back = platform.data_tests.looks_back(batch.table)
+    if batch.rows.empty and arrived.bad is None and back is None:
         # Nothing to test; the watermark still moves.
         platform.landing.land(batch, batch.rows)
         return []
-    checked = with_unreadable(
-        platform.data_tests.check(batch.table, batch.rows, batch=_named(batch)),
-        arrived.bad,
-        platform.spec.source.tables[batch.table],
+    tested = platform.data_tests.check(
+        batch.table,
+        batch.rows,
+        batch=_named(batch),
+        before=_before(platform, batch, back),
+        since=batch.since,
+        until=batch.until,
     )
+    checked = with_unreadable(tested, arrived.bad, platform.spec.source.tables[batch.table])
     if checked.report.passed:
         platform.landing.quarantine(batch, checked.bad)
         if note is not None:
             note(batch)
         platform.landing.land(batch, checked.good)
     return [checked.report]
+
+
+def _before(platform: Platform, batch: Batch, back: timedelta | None) -> pd.DataFrame | None:
+    """Give the landed rows that a batch's days are compared with."""
+    if back is None or batch.since is None:
+        return None
+    landed = platform.landing.read(batch.table, as_of=batch.since)
+    if landed.empty:
+        return None
+    return landed[landed[platform.spec.source.tables[batch.table].known_time] >= batch.since - back]
 
 
 def _named(batch: Batch) -> str:

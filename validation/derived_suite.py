@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 import re
 import string
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from baton.core.spec import Expectation, TableSpec
+from baton.validation.days import COMPARED_DAYS, LEAST_DAYS
+from baton.validation.duckdb_days import Stretch, compare_days
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,8 @@ DIGITS = 3
 LONGEST_SHAPE = 40
 PUNCTUATION = 4
 NUMBERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
+SIDES = ("below", "above")
+PLAIN = re.compile(r"^[A-Za-z_]\w*$")
 # Spreadsheets run a text that begins so.
 FORMULA = r"^[=+@\t\r]"
 EDGES = r"^\s|\s$"
@@ -60,9 +65,29 @@ def derive_expectations(rows: pd.DataFrame, table: TableSpec) -> list[Expectatio
             found += _about_a_number(name, column, is_key=name in table.key)
         elif column.dtype.kind in "OT" or str(column.dtype) in {"string", "category"}:
             found += _about_a_text(name, column, days, is_key=name in table.key)
+    found += _decided(rows, [name for name in map(str, rows) if name not in table.key])
     identity = list(dict.fromkeys([*table.key, table.known_time]))
     # A row that is known anew at a later moment corrects the one before; at one moment there is one row.
-    return [*found, _expect("expect_compound_columns_to_be_unique", column_list=identity)]
+    found.append(_expect("expect_compound_columns_to_be_unique", column_list=identity))
+    return [*found, _days(rows, table)]
+
+
+def _days(rows: pd.DataFrame, table: TableSpec) -> Expectation:
+    """Compare days, by limits that move with them; only what the window itself would have passed stops a batch."""
+    span = rows[table.known_time].max() - rows[table.known_time].min()
+    odd = compare_days(
+        rows,
+        Stretch(),
+        key=table.key,
+        known_time=table.known_time,
+        days=COMPARED_DAYS,
+        width=1.0,
+        ignore=(),
+        timezone="UTC",
+    )
+    tried = span / np.timedelta64(1, "D") >= 2 * LEAST_DAYS
+    severity: Severity = "stop" if tried and not odd else "warn"
+    return _expect("expect_table_days_to_resemble_those_before", severity, days=COMPARED_DAYS)
 
 
 def _expect(kind: str, severity: Severity = "stop", **arguments: Any) -> Expectation:
@@ -113,6 +138,35 @@ def _range(numbers: NDArray[np.float64]) -> tuple[float, float]:
     down, up = low - REACH * (middle - low) - spare, high + REACH * (high - middle) + spare
     down, up = (max(down, 0.0) if low >= 0 else down), (min(up, 0.0) if high <= 0 else up)
     return _rounded(down, math.floor), _rounded(up, math.ceil)
+
+
+def _decided(rows: pd.DataFrame, names: Sequence[str]) -> list[Expectation]:
+    """Say where one number decides a code of two values, as a delay decides whether a flight is late."""
+    numbers = {name: rows[name] for name in names if rows[name].dtype.kind in "iuf" and PLAIN.match(name)}
+    found = []
+    for name, codes in numbers.items():
+        values = sorted(codes.dropna().unique())
+        if len(values) != len(SIDES) or codes.value_counts().min() < SIGHTINGS:
+            continue
+        for other, number in numbers.items():
+            sides = [number[codes == value] for value in values]
+            for low, high in (sides, sides[::-1]):
+                if other != name and low.max() < high.min():
+                    below, above = (int(value) for value in (values if low is sides[0] else values[::-1]))
+                    conditions = {f"{other} <= {low.max():.12g}": below, f"{other} > {low.max():.12g}": above}
+                    found += [_where(name, code, condition) for condition, code in conditions.items()]
+    return found
+
+
+def _where(name: str, code: int, condition: str) -> Expectation:
+    return _expect(
+        "expect_column_values_to_be_in_set",
+        "quarantine",
+        column=name,
+        value_set=[code],
+        row_condition=condition,
+        condition_parser="pandas",
+    )
 
 
 def _rounded(value: float, outward: Any) -> float:

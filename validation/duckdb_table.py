@@ -70,6 +70,22 @@ class DuckDbTable:
         query = f"SELECT {expression} FROM batch WHERE {condition} ORDER BY {PLACE} LIMIT {most}"  # noqa: S608 - our own
         return [row[0] for row in self._connection.execute(query).fetchall()]
 
+    def by_group(self, group: str, groups: int, asked: Sequence[str]) -> list[NDArray[np.float64]]:
+        """Answer aggregate expressions for the rows of each group, numbered from 0; NaN for a group without rows."""
+        found = [np.full(groups, np.nan) for _ in asked]
+        for start in range(0, len(asked), AT_ONCE):
+            some = ", ".join(f"CAST({each} AS DOUBLE)" for each in asked[start : start + AT_ONCE])
+            query = f"SELECT {group} AS g, {some} FROM batch WHERE g >= 0 AND g < {groups} GROUP BY g"  # noqa: S608 - our own
+            for number, *values in self._connection.execute(query).fetchall():
+                for at, value in enumerate(values, start):
+                    found[at][int(number)] = np.nan if value is None else value
+        return found
+
+    def rows_of(self, query: str) -> list[tuple[Any, ...]]:
+        """Answer a query of the table `batch`."""
+        found: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        return found
+
     def can_match(self, regex: str) -> bool:
         """Whether DuckDB reads a regular expression; Python's has more than RE2."""
         import duckdb

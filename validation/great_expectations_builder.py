@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ from baton.core.spec import Expectation
 
 # Where an expectation remembers its place in model.yaml.
 PLACE = "place"
+# Whether the rows that it does not expect are set aside.
+ASIDE = "aside"
 
 
 def build_suite(name: str, table: str, expectations: Iterable[Expectation]) -> Any:
@@ -38,6 +41,8 @@ def _built(expectation: Expectation, place: int, problems: list[str]) -> Any:
     from great_expectations.exceptions import ExpectationNotFoundError
     from great_expectations.expectations import registry
 
+    # Registers what Great Expectations does not have.
+    importlib.import_module("baton.validation.great_expectations_days")
     try:
         kind = registry.get_expectation_impl(expectation.type)
     except ExpectationNotFoundError:
@@ -45,7 +50,7 @@ def _built(expectation: Expectation, place: int, problems: list[str]) -> Any:
         problems.append(f"unknown expectation {expectation.type!r}{_near(expectation.type, known)}")
         return None
     try:
-        return kind(**expectation.arguments, meta={PLACE: place})
+        return kind(**expectation.arguments, meta={PLACE: place, ASIDE: expectation.severity == "quarantine"})
     except (TypeError, ValueError) as error:
         # Pydantic's error is a ValueError that lists each argument.
         listing: list[dict[str, Any]] = getattr(error, "errors", list)()

@@ -37,10 +37,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An expectation's own result, and the positions of all rows that it did not expect."""
+    """An expectation's own result, and the positions of all rows that it did not expect.
+
+    Where it is not about rows, `unexpected` counts what it did not expect and
+    `examples` names some of it.
+    """
 
     result: Mapping[str, Any]
     places: NDArray[np.int64]
+    unexpected: int = 0
+    examples: tuple[str, ...] = ()
 
 
 def question(expectation: Any, table: DuckDbTable) -> Question | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -12,12 +14,16 @@ from urllib.parse import unquote, urlparse
 from baton.core.errors import DependencyDown
 from baton.core.spec import Expectation, ModelSpec
 from baton.settings import QUIET
-from baton.validation.great_expectations_answers import COMPLETE, answer_all, finding
+from baton.validation.days import COMPARED_DAYS, Outside
+from baton.validation.duckdb_days import Stretch, compare_days
+from baton.validation.great_expectations_answers import COMPLETE, DAYS, answer_all, finding
 from baton.validation.great_expectations_builder import build_suite
-from baton.validation.suite import Checked, Finding, sort_out
+from baton.validation.suite import Checked, Finding, drop_repeated, sort_out
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +47,16 @@ class DataTests:
         """Open Great Expectations, which takes seconds, before the first batch has to wait for it."""
         self._context()
 
-    def check(self, table: str, rows: pd.DataFrame, *, batch: str) -> Checked:
+    def check(
+        self,
+        table: str,
+        rows: pd.DataFrame,
+        *,
+        batch: str,
+        before: pd.DataFrame | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Checked:
         """Test one batch of a table.
 
         A table without expectations passes nothing: its report says that no
@@ -51,13 +66,19 @@ class DataTests:
             table: Name of the table in model.yaml.
             rows: The batch.
             batch: Name of the batch, for the report and the Data Docs.
+            before: Rows that became known earlier, which its days are compared with.
+            since: When the batch begins, None for a first one.
+            until: When it ends; with its newest row where left out.
 
         Raises:
             SpecInvalid: model.yaml names an unknown expectation, or gives it
                 arguments that it does not take.
         """
         declared = self._spec.source.tables[table]
-        findings = self._find(table, rows.reset_index(drop=True), batch) if declared.expectations else []
+        rows, repeated = drop_repeated(rows, declared, table)
+        stretch = Stretch(before=before, since=since, until=until)
+        findings = self._find(table, rows.reset_index(drop=True), batch, stretch) if declared.expectations else []
+        findings = [*findings, *repeated] if findings else []
         checked = sort_out(table, declared, rows, findings, batch=batch, suite=self._name(table))
         report = checked.report
         log.info(
@@ -65,6 +86,12 @@ class DataTests:
             extra={"table": table, "batch": batch, "passed": report.passed, "quarantined": report.quarantined},
         )
         return checked
+
+    def looks_back(self, table: str) -> timedelta | None:
+        """Give how long before a batch the rows begin that it is compared with, or None where it is with none."""
+        declared = [e for e in self._spec.source.tables[table].expectations if e.type == DAYS]
+        # One day more, since a batch need not begin where a day does.
+        return max((timedelta(days=e.arguments.get("days", COMPARED_DAYS) + 1) for e in declared), default=None)
 
     def build_docs(self) -> Path:
         """Render the pages of the kept results, every failed batch and the newest passing one; gives the index."""
@@ -78,7 +105,7 @@ class DataTests:
     def _name(self, table: str) -> str:
         return f"{self._spec.name}-{table}"
 
-    def _find(self, table: str, rows: pd.DataFrame, batch: str) -> list[Finding]:
+    def _find(self, table: str, rows: pd.DataFrame, batch: str, stretch: Stretch) -> list[Finding]:
         declared = self._spec.source.tables[table].expectations
         asked = [e for e in declared if len(rows) or e.type.startswith(WHOLE_TABLE)]
         silent = [_vacuous(e) for e in declared if e not in asked]
@@ -86,7 +113,12 @@ class DataTests:
         if not asked:
             return silent
         try:
-            results, answers = answer_all(suite.expectations, rows, lambda some: self._own_engine(rows, some))
+            results, answers = answer_all(
+                suite.expectations,
+                rows,
+                compare=partial(self._compare, table, rows, stretch),
+                own_engine=partial(self._own_engine, rows),
+            )
         except Exception as error:
             raise DependencyDown(
                 what=f"the data tests of {table} could not run",
@@ -94,8 +126,24 @@ class DataTests:
                 fix=f"remove {self._folder} and check again",
             ) from error
         self._keep(table, _suite_result(self._name(table), results), batch)
-        found = [finding(e, r, a.places) for e, r, a in zip(asked, results, answers, strict=True)]
+        found = [finding(e, r, a) for e, r, a in zip(asked, results, answers, strict=True)]
         return [*silent, *found]
+
+    def _compare(
+        self, table: str, rows: pd.DataFrame, stretch: Stretch, going_on: NDArray[np.bool_], expectation: Any
+    ) -> list[Outside]:
+        """Compare the days of a batch with those before them."""
+        spec = self._spec.source.tables[table]
+        return compare_days(
+            rows[going_on],
+            stretch,
+            key=spec.key,
+            known_time=spec.known_time,
+            days=expectation.days,
+            width=expectation.width,
+            ignore=expectation.ignore,
+            timezone=self._spec.prediction.timezone,
+        )
 
     def _own_engine(self, rows: pd.DataFrame, expectations: Sequence[Any]) -> Sequence[Any]:
         import great_expectations as gx

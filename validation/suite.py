@@ -114,6 +114,19 @@ def with_unreadable(checked: Checked, bad: pd.DataFrame | None, spec: TableSpec)
     )
 
 
+def drop_repeated(rows: pd.DataFrame, spec: TableSpec, table: str) -> tuple[pd.DataFrame, list[Finding]]:
+    """Drop the rows that are there twice to the last value, and say how many; two that differ are left as they are."""
+    identity = [*spec.key, spec.known_time]
+    # Whole rows are compared only where their key says that they may be one.
+    if not set(identity) <= set(rows) or not rows.duplicated(identity).any():
+        return rows, []
+    again = rows.duplicated()
+    count = int(again.sum())
+    told = f"{count} rows of {table} are there again, to the last value, and are dropped"
+    found = Finding(expectation="rows_once", column=None, severity="warn", met=not count, unexpected=count, detail=told)
+    return rows[~again], [found]
+
+
 def _failure(finding: Finding) -> Failure:
     helpless = finding.severity == "quarantine" and len(finding.places) == 0
     return Failure(

@@ -128,3 +128,26 @@ def test_one_fault_in_the_window_does_not_widen_the_range():
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_handful_of_rows_suggests_what_it_can(count):
     assert derive_expectations(_rows(1).head(count), TABLE)
+
+
+def test_rows_that_are_there_twice_are_dropped_and_counted(check):
+    """E5: an exact duplicate is dropped and counted; two rows that differ are a conflict, and stop the batch."""
+    rows = _rows(2, days=5)
+    checked = check(pd.concat([rows, rows.head(7)]))
+    assert (checked.report.passed, len(checked.good)) == (True, len(rows))
+    assert [(failure.severity, failure.unexpected) for failure in checked.report.failures] == [("warn", 7)]
+
+
+def test_a_row_that_is_set_aside_does_not_make_its_day_odd(suite, tmp_path):
+    """E3: one value of 1e9 moves a day's mean, but not once its row is set aside."""
+    rows = _rows(1)
+    known = rows["known_time"]
+    since, until = known.max().floor("D"), known.max().floor("D") + pd.Timedelta(days=1)
+    newest = rows[known >= since].copy()
+    newest.iloc[3, newest.columns.get_loc("size")] = 1e9
+    tests = DataTests(tmp_path, _spec(suite))
+    assert tests.looks_back("orders") == pd.Timedelta(days=92)
+    checked = tests.check("orders", newest, batch="b", before=rows[known < since], since=since, until=until)
+    assert (checked.report.passed, len(checked.bad)) == (True, 1)
+    stopped = tests.check("orders", newest.iloc[:0], batch="b", before=rows[known < since], since=since, until=until)
+    assert [failure.examples[0] for failure in stopped.report.failures] == ["table rows"]
