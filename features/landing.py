@@ -138,7 +138,12 @@ class Landing:
 
     def quarantined(self, table: str) -> pd.DataFrame:
         """Give the rows of a table that were set aside, with their reasons."""
-        return _frame([self._folder / "quarantine" / table / name for name in self._pieces("quarantine", table)])
+        import pandas as pd
+
+        folder = self._folder / "quarantine" / table
+        # What was wrong with a row may be its types, so pieces need not agree on them.
+        pieces = [_piece_rows(folder / name).to_pandas() for name in self._pieces("quarantine", table)]
+        return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame()
 
     def _known(self, table: str) -> str:
         return self._spec.source.tables[table].known_time

@@ -100,7 +100,7 @@ def _land(platform: Platform, arrived: Arrived, *, note: Callable[[Batch], None]
     back = platform.data_tests.looks_back(batch.table)
     if batch.rows.empty and arrived.bad is None and back is None:
         # Nothing to test; the watermark still moves.
-        platform.landing.land(batch, batch.rows)
+        platform.landing.land(batch, _with_released(platform, batch, batch.rows))
         return []
     tested = platform.data_tests.check(
         batch.table,
@@ -115,8 +115,18 @@ def _land(platform: Platform, arrived: Arrived, *, note: Callable[[Batch], None]
         platform.landing.quarantine(batch, checked.bad)
         if note is not None:
             note(batch)
-        platform.landing.land(batch, checked.good)
+        platform.landing.land(batch, _with_released(platform, batch, checked.good))
     return [checked.report]
+
+
+def _with_released(platform: Platform, batch: Batch, rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that somebody released from quarantine: they have been judged already."""
+    import pandas as pd
+
+    released = platform.quarantine.released(batch)
+    if released.empty:
+        return rows
+    return released if rows.empty else pd.concat([rows, released], ignore_index=True)
 
 
 def _before(platform: Platform, batch: Batch, back: timedelta | None) -> pd.DataFrame | None:

@@ -73,7 +73,7 @@ def begin(looked: Looked, plan: Guess, folder: Path, *, timezone: str | None, no
         spec = _spec(content, draft)
         for name, table in spec.source.tables.items():
             window = _training_window(tables[name], spec)
-            found = derive_expectations(window, table)
+            found = derive_expectations(window, table, timezone=spec.prediction.timezone)
             content["source"]["tables"][name]["expectations"] = [e.model_dump(mode="json") for e in found]
         reasons += _choose_trainer(content, spec, tables)
         spec = _spec(content, draft)

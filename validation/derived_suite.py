@@ -48,12 +48,17 @@ EDGES = r"^\s|\s$"
 Severity = Literal["warn", "quarantine", "stop"]
 
 
-def derive_expectations(rows: pd.DataFrame, table: TableSpec) -> list[Expectation]:
+def derive_expectations(
+    rows: pd.DataFrame, table: TableSpec, *, timezone: str = "UTC", unlike: Severity = "warn"
+) -> list[Expectation]:
     """Give the data tests of a table that its rows, all or a fair sample of them, suggest.
 
     Args:
         rows: The training window as the source gives it.
         table: The table's key and times; its own expectations are not looked at.
+        timezone: Zone of the hours of the day, as `prediction.timezone` has it.
+        unlike: What a day unlike those before it does; where a table is fed
+            every day, it may stop the batch.
     """
     days = rows[table.known_time].dt.floor("D").to_numpy()
     always = {*table.key, table.event_time, table.known_time}
@@ -69,10 +74,10 @@ def derive_expectations(rows: pd.DataFrame, table: TableSpec) -> list[Expectatio
     identity = list(dict.fromkeys([*table.key, table.known_time]))
     # A row that is known anew at a later moment corrects the one before; at one moment there is one row.
     found.append(_expect("expect_compound_columns_to_be_unique", column_list=identity))
-    return [*found, _days(rows, table)]
+    return [*found, _days(rows, table, timezone, unlike)]
 
 
-def _days(rows: pd.DataFrame, table: TableSpec) -> Expectation:
+def _days(rows: pd.DataFrame, table: TableSpec, timezone: str, wanted: Severity) -> Expectation:
     """Compare days, by limits that move with them; only what the window itself would have passed stops a batch."""
     span = rows[table.known_time].max() - rows[table.known_time].min()
     odd = compare_days(
@@ -83,10 +88,10 @@ def _days(rows: pd.DataFrame, table: TableSpec) -> Expectation:
         days=COMPARED_DAYS,
         width=1.0,
         ignore=(),
-        timezone="UTC",
+        timezone=timezone,
     )
     tried = span / np.timedelta64(1, "D") >= 2 * LEAST_DAYS
-    severity: Severity = "stop" if tried and not odd else "warn"
+    severity: Severity = wanted if tried and not odd else "warn"
     return _expect("expect_table_days_to_resemble_those_before", severity, days=COMPARED_DAYS)
 
 

@@ -16,6 +16,7 @@ from baton.settings import Settings, quiet_vendors
 if TYPE_CHECKING:
     from baton.core.ports import FeatureStore, Registry
     from baton.features.landing import Landing
+    from baton.features.quarantine import Quarantine
     from baton.features.source import Definitions
     from baton.registry.ledger import SqlLedger
     from baton.validation.great_expectations_suite import DataTests
@@ -75,6 +76,13 @@ class Platform:
         from baton.features.landing import Landing
 
         return Landing(self.landing_folder, self.spec)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """Rows that were set aside, and their releases."""
+        from baton.features.quarantine import Quarantine
+
+        return Quarantine(self.folder / "landing", self.spec, self.landing)
 
     @cached_property
     def definitions(self) -> Definitions:

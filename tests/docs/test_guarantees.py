@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs" / "reference" / name for name in ("guarantees.md", "serving.md")]
 TEXT = "\n".join(page.read_text() for page in PAGES)
 ROWS = [f"C{number}" for number in range(1, 17)] + ["D1", "D2", "D3", "D4", "D8", "D9", "D10", "D11"]
+ROWS += [f"E{number}" for number in range(1, 9)] + ["E10"]
 ROWS += ["K4", "K5", "L1", "L2", "L3"]
 ROWS += [f"E{number}" for number in range(11, 19)]
 ROWS += ["I1", "I2", "I3", "I4", "I6", "I7", "I9", "R1", "R2", "R6", "R8", "R9", "R16", "R17"]

@@ -99,7 +99,7 @@ def test_of_two_at_once_one_is_told(zone, tmp_path):
 
 
 def test_a_release_that_died_before_its_record_is_none(zone, tmp_path):
-    landing, quarantine = zone
+    _landing, quarantine = zone
     quarantine.release("orders", [1], **SAID)
     (tmp_path / "releases" / "orders" / "000001.json").unlink()
     assert quarantine.waiting("orders")["number"].tolist() == [1, 2, 3]

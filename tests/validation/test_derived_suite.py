@@ -151,3 +151,16 @@ def test_a_row_that_is_set_aside_does_not_make_its_day_odd(suite, tmp_path):
     assert (checked.report.passed, len(checked.bad)) == (True, 1)
     stopped = tests.check("orders", newest.iloc[:0], batch="b", before=rows[known < since], since=since, until=until)
     assert [failure.examples[0] for failure in stopped.report.failures] == ["table rows"]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_label_that_a_number_decides_cannot_be_flipped(tmp_path, share):
+    """E4: flipped labels of 5, 10 and 30 % contradict the number that decides them, row by row."""
+    rows = _rows(1).assign(late=lambda table: (table["change"] > 0.5).astype(int))
+    tests = DataTests(tmp_path, _spec(derive_expectations(rows, TABLE)))
+    newer = _rows(2, days=5).assign(late=lambda table: (table["change"] > 0.5).astype(int))
+    assert tests.check("orders", newer, batch="clean").report.failures == ()
+    flipped = np.random.default_rng(5).random(len(newer)) < share
+    report = tests.check("orders", newer.assign(late=newer["late"] ^ flipped), batch="flipped").report
+    assert not report.passed
+    assert sum(failure.unexpected for failure in report.failures if failure.column == "late") == flipped.sum()
