@@ -184,3 +184,7 @@ bench-delay: setup ## Measure models by late labels, weighted and as they come, 
 
 bench-estimate: setup ## Estimate performance without labels, and see what labels then say (JSON=1 for machines)
 	@JSON=$(JSON) $(BIN)/python bench/estimate.py
+
+.PHONY: bench-image
+bench-image: setup ## Make the serving image twice from the locked wheels (JSON=1 for machines)
+	@JSON=$(JSON) $(BIN)/python bench/image.py

@@ -15,8 +15,8 @@ ROWS = [f"C{number}" for number in range(1, 17)] + ["D1", "D2", "D3", "D4", "D8"
 ROWS += [f"E{number}" for number in range(1, 9)] + ["E10"]
 ROWS += ["K4", "K5", "L1", "L2", "L3"]
 ROWS += [f"E{number}" for number in range(11, 19)]
-ROWS += ["I1", "I2", "I3", "I4", "I6", "I7", "I9", "R1", "R2", "R6", "R8", "R9", "R16", "R17"]
 ROWS += ["F1", "F2", "F3", "F4", "F5", "F6", "F8"]
+ROWS += ["I1", "I2", "I3", "I4", "I6", "I7", "I9", "R1", "R2", "R6", "R8", "R9", "R10", "R16", "R17"]
 # Serving's own page.
 ROWS += [f"A{number}" for number in range(1, 20)] + ["F10"] + [f"J{number}" for number in (1, 2, 3, 4, 5, 7)]
 ROWS += [f"B{number}" for number in range(1, 17)]

@@ -20,6 +20,7 @@ from baton.cli.endings import ended_in_one_line
 from baton.cli.key_commands import keys
 from baton.cli.ledger_app import commands
 from baton.cli.options import HERE, MOST_PORT, AsOf, DryRun, Home, Json, Project, moment
+from baton.cli.package_commands import packages
 from baton.cli.quarantine_commands import quarantine
 from baton.cli.rollout_commands import rollout
 from baton.cli.score_commands import scoring
@@ -43,6 +44,7 @@ app.add_typer(signer, name="signer")
 app.add_typer(storing)
 app.add_typer(rollout, name="rollout")
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(packages, name="package")
 
 
 @app.callback()
