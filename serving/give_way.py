@@ -13,4 +13,6 @@ NICENESS = 10
 def give_way() -> None:
     """Let the calling thread have a core when nobody else wants it; only Linux has a niceness for each thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        # A service that was started nicer still stays so: only root may take that back.
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
