@@ -52,6 +52,7 @@ class ImageRecipe(BaseModel):
             "BENTOML_DO_NOT_TRACK": "true",
             "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108 - the only folder of the image that may be written to
             "DO_NOT_TRACK": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": CODE,
             "PYTHONUNBUFFERED": "1",

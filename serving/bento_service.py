@@ -24,6 +24,8 @@ from baton.serving.serving_settings import settings_from_environment
 # BentoML's client asks for this when it is first used, and calls home where it is not set.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# ONNX Runtime sends what it runs on, from its first session on.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # BentoML sets it for many workers; with one, metrics in shared files are only slower and cannot be cleared.
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 

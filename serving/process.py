@@ -123,7 +123,7 @@ def serve_environment(
     """Give the variables that say which model is served from which folder, and within what limits."""
     variables = {"folder": str(folder.absolute()), "model": model, **(limits or {})}
     settings = {f"{PREFIX}{name.upper()}": str(value) for name, value in variables.items()}
-    return settings | {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1"}
+    return settings | {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def stop_left_over(folder: Path) -> None:

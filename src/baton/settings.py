@@ -22,6 +22,7 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
     "FEAST_USAGE": "False",
     "GIT_PYTHON_REFRESH": "quiet",
     "MPLBACKEND": "Agg",

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from baton.core.errors import Misuse
+from baton.packaging.image_recipe import recipe_from
 from baton.serving.bundle_check import check_bundle
 from baton.serving.health import lives
 from baton.serving.image_check import check_image
+from baton.serving.process import serve_environment
 
 
 def checked(bundle, most):
@@ -57,3 +59,11 @@ def test_what_could_be_an_option_is_refused(sealed, image, memory):
 
 def test_nobody_there_is_not_alive(port):
     assert not lives(port, path="/livez", tls=False)
+
+
+def test_the_image_and_the_service_keep_the_runtime_from_calling_home(tmp_path):
+    """R17: ONNX Runtime sends what it runs on unless it is told not to."""
+    recipe = recipe_from(base="base@sha256:" + "ab" * 32, model="flights")
+
+    assert recipe.environment["ORT_DISABLE_TELEMETRY"] == "1"
+    assert serve_environment(tmp_path, model="flights")["ORT_DISABLE_TELEMETRY"] == "1"
