@@ -59,7 +59,7 @@ check: setup ## Lint, types and import contracts
 
 .PHONY: test
 test: setup browser ## Run the tests, but for the long ones
-	@$(BIN)/pytest -m "not long" -n $(JOBS) --dist loadfile
+	@$(BIN)/pytest -m "not long" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: setup browser ## Run the tests that take minutes

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -265,10 +266,11 @@ def test_the_command_ends_with_the_documented_codes(sealed, frame, tmp_path):
     assert code(source, out, "--bundle", bundle, "--most-rejected", "0.5")[0] == 0
     assert code(source, out, "--bundle", bundle, "--version", "1")[0] == 2
     assert code(tmp_path / "none", out, "--bundle", bundle)[0] == 2
-    other = tmp_path / bundle.name
-    other.mkdir()
-    for each in bundle.iterdir():
-        (other / each.name).write_bytes(each.read_bytes())
+    other = tmp_path / "elsewhere" / "bundles" / bundle.name
+    shutil.copytree(bundle, other)
+    # Whom to trust is not the bundle's to say.
+    assert code(source, out, "--bundle", other, "--most-rejected", "0.5")[0] == 5
+    shutil.copytree(bundle.parents[1] / "signers", tmp_path / "elsewhere" / "signers")
     assert code(source, out, "--bundle", other, "--most-rejected", "0.5")[0] == 0
     model = next(each for each in other.iterdir() if each.suffix == ".onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
